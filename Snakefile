@@ -1,0 +1,41 @@
+"""From raw volumes to scored segmentations: one experiment, one YAML file.
+
+snakemake --cores 2                                      the embedded phantom (configs/demo.yaml)
+snakemake --cores 2 --configfile configs/fib25.yaml      another experiment
+"""
+
+import atexit
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+# A plain `configfile:` would merge the demo's volumes into every other experiment.
+if "volumes" not in config:
+
+    configfile: f"{workflow.basedir}/configs/demo.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/predict.smk"
+include: "workflow/rules/segment.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        layout.report(),
+        segmentations(),
+
+
+# At exit, so that these lines are the last ones, after Snakemake's own.
+onsuccess:
+    atexit.register(print, where_the_results_are())
+
+
+onerror:
+    atexit.register(print, how_to_go_on(log))

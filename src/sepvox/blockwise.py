@@ -1,0 +1,127 @@
+"""Create, slices, finish: how a step fills a store block by block, resumable and cut into jobs.
+
+create   lays out the store; one whose fingerprint is the same keeps its finished blocks, another is moved aside.
+slice    does the blocks of its part that have no marker yet, in one process or several.
+finish   checks that every block is there and writes the store's metadata last.
+"""
+
+import contextlib
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from sepvox import markers
+from sepvox.blocks import Box, Lattice, Part
+from sepvox.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Blockwise:
+    """One step over the blocks of one volume.
+
+    Attributes
+    ----------
+    step : str
+        Name, for messages and the progress bar.
+    lattice : Lattice
+        The blocks.
+    done : Path
+        Folder of this step's markers.
+    fingerprint : str
+        Of everything the blocks depend on.
+    """
+
+    step: str
+    lattice: Lattice
+    done: Path
+    fingerprint: str
+
+    def create(self, store: Path, lay_out: Callable[[], None], restart: bool) -> None:
+        """Lay out `store` unless it is there with this fingerprint.
+
+        What the store was made with is remembered beside the block markers, where a workflow manager that deletes its
+        declared outputs before an attempt does not reach it.
+        """
+        made_with = self.done / "blocks" / "store.json"
+        with contextlib.ExitStack() as locks:
+            for lock in {self.done / "locks" / "create", *self.done.glob("locks/*")}:
+                locks.enter_context(markers.locked(lock))
+            if not (markers.is_done(made_with, self.fingerprint) and store.exists()):
+                if made_with.exists() and store.exists():
+                    markers.set_aside(store, restart, "made with other settings or from other input")
+                self.forget()
+                lay_out()
+                markers.mark(made_with, self.fingerprint)
+            markers.mark(self.done / "create.json", self.fingerprint)
+
+    def forget(self) -> None:
+        """Remove every marker of this step but those of locks."""
+        for old in [*self.done.glob("blocks/*.json"), *self.done.glob("*.json")]:
+            old.unlink()
+
+    def check_created(self) -> None:
+        """Raise StoreError unless `create` has run with this fingerprint."""
+        if not markers.is_done(self.done / "blocks" / "store.json", self.fingerprint):
+            raise StoreError(
+                f"{self.done}: {self.step} was not created with these settings; run it with `--part create` first"
+            )
+
+    def run(self, part: Part, work: Callable[[Box], Any], executor: Executor | None = None) -> None:
+        """Do the unfinished blocks of a part; `work` must write its block before it returns.
+
+        Blocks run in this thread, or side by side in `executor`.
+        """
+        with markers.locked(self.done / "locks" / f"{part.index}-{part.count}"):
+            indices = [i for i in part.of(len(self.lattice)) if not markers.is_done(self._block(i), self.fingerprint)]
+            boxes = {index: self.lattice.box(index) for index in indices}
+            total = sum(box.size for box in boxes.values())
+            with tqdm(total=total, unit="voxel", unit_scale=True, desc=self.step, mininterval=1) as bar:
+                for index in _finished(work, boxes, executor):
+                    markers.mark(self._block(index), self.fingerprint)
+                    bar.update(boxes[index].size)
+            markers.mark(self.done / f"{part.index}-{part.count}.json", self.fingerprint)
+
+    def finish(self, complete: Callable[[], None], **more: Any) -> None:
+        """Check that every block is done, complete the store and mark the step as finished."""
+        missing = [i for i in range(len(self.lattice)) if not markers.is_done(self._block(i), self.fingerprint)]
+        if missing:
+            raise StoreError(
+                f"{self.done}: {len(missing)} of {len(self.lattice)} blocks of {self.step} are not done; run its slices first"
+            )
+        complete()
+        markers.mark(self.done / "finish.json", self.fingerprint, **more)
+
+    def _block(self, index: int) -> Path:
+        return self.done / "blocks" / f"{index}.json"
+
+
+def processes(count: int) -> contextlib.AbstractContextManager[Executor | None]:
+    """An executor of `count` processes, or None for one.
+
+    They are spawned, not forked: zarr keeps an event-loop thread, which a fork would leave in an unknown state.
+    """
+    if count == 1:
+        return contextlib.nullcontext()
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _finished(work: Callable[[Box], Any], boxes: dict[int, Box], executor: Executor | None) -> Iterator[int]:
+    """Indices of blocks as their work ends; the first error stops what has not begun."""
+    if executor is None:
+        for index, box in boxes.items():
+            work(box)
+            yield index
+        return
+    futures = {executor.submit(work, box): index for index, box in boxes.items()}
+    try:
+        for future in as_completed(futures):
+            future.result()
+            yield futures[future]
+    finally:
+        for future in futures:
+            future.cancel()

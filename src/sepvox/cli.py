@@ -1,0 +1,265 @@
+"""The command line: one verb per step, and a few that belong to no step.
+
+Packages that a verb needs are imported inside it, so that the others start at once. A fault that the user can mend is one
+line on standard error and exit status 2.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from sepvox import __version__
+from sepvox.blocks import Part
+from sepvox.config import Experiment, load
+from sepvox.errors import ConfigError, SepvoxError, StoreError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Raw 3D volumes to scored segmentations with parallel separable 3D networks.",
+)
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Experiment, a YAML file.")]
+Results = Annotated[Path, typer.Option(help="Folder of all results.")]
+Volume = Annotated[str, typer.Option(help="Volume, a key of `volumes`.")]
+Model = Annotated[str, typer.Option(help="Model.")]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Move results of other settings to NAME.stale and start afresh.")
+]
+PartOption = Annotated[
+    str | None,
+    typer.Option("--part", metavar="create|I/N|finish", help="Only one part of the work; all of it by default."),
+]
+RESULTS = Path("results")
+
+
+@app.command()
+def prepare(config: Config, volume: Volume, results: Results = RESULTS, restart: Restart = False) -> None:
+    """Bring a volume and its labels to OME-Zarr."""
+    experiment = _experiment(config, volume)
+    from sepvox.prepare.prepare import prepare as run
+
+    run(experiment, volume, results, restart)
+
+
+@app.command()
+def train(config: Config, model: Model = "main", results: Results = RESULTS, restart: Restart = False) -> None:
+    """Train a model, or go on with an interrupted training."""
+    experiment = load(config)
+    from sepvox.train.train import train as run
+
+    run(experiment, model, results, restart)
+
+
+@app.command()
+def predict(
+    config: Config,
+    volume: Volume,
+    model: Model = "main",
+    part: PartOption = None,
+    results: Results = RESULTS,
+    restart: Restart = False,
+) -> None:
+    """Predict affinities, tile by tile."""
+    experiment = _experiment(config, volume)
+    from sepvox.predict.predict import create, finish, predict_slice
+
+    _parts(part, create, predict_slice, finish, experiment, model, volume, results, restart)
+
+
+@app.command()
+def fragments(
+    config: Config,
+    volume: Volume,
+    model: Model = "main",
+    part: PartOption = None,
+    results: Results = RESULTS,
+    restart: Restart = False,
+) -> None:
+    """Cut a volume into fragments by watershed."""
+    experiment = _experiment(config, volume)
+    from sepvox.segment.fragments import create, finish, fragments_slice
+
+    _parts(part, create, fragments_slice, finish, experiment, model, volume, results, restart)
+
+
+@app.command("region-graph")
+def region_graph(
+    config: Config, volume: Volume, model: Model = "main", part: PartOption = None, results: Results = RESULTS
+) -> None:
+    """Compute the merge scores of neighbouring fragments."""
+    experiment = _experiment(config, volume)
+    from sepvox.segment.region_graph import region_graph_slice
+
+    region_graph_slice(experiment, model, volume, results, _slice(part or "0/1"))
+
+
+@app.command()
+def agglomerate(config: Config, volume: Volume, model: Model = "main", results: Results = RESULTS) -> None:
+    """Make one lookup table from fragments to segments per threshold."""
+    experiment = _experiment(config, volume)
+    from sepvox.segment.agglomerate import agglomerate as run
+
+    run(experiment, model, volume, results)
+
+
+@app.command()
+def score(
+    config: Config,
+    volume: Volume,
+    model: Model = "main",
+    sweep: Annotated[bool, typer.Option("--sweep", help="Score every threshold, before one is chosen.")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Compare a segmentation with the ground truth."""
+    experiment = _experiment(config, volume)
+    from sepvox.score.score import score_chosen, score_sweep
+
+    (score_sweep if sweep else score_chosen)(experiment, model, volume, results)
+
+
+@app.command()
+def choose(config: Config, model: Model = "main", results: Results = RESULTS) -> None:
+    """Choose the merge threshold on the validation volumes."""
+    experiment = load(config)
+    from sepvox.score.choose import choose as run
+
+    run(experiment, model, results)
+
+
+@app.command()
+def relabel(
+    config: Config,
+    volume: Volume,
+    model: Model = "main",
+    part: PartOption = None,
+    results: Results = RESULTS,
+    restart: Restart = False,
+) -> None:
+    """Write the segmentation at the chosen threshold."""
+    experiment = _experiment(config, volume)
+    from sepvox.segment.relabel import create, finish, relabel_slice
+
+    _parts(part, create, relabel_slice, finish, experiment, model, volume, results, restart)
+
+
+@app.command()
+def report(config: Config, results: Results = RESULTS) -> None:
+    """Write the report page."""
+    experiment = load(config)
+    from sepvox.report.report import report as run
+
+    run(experiment, config, results)
+
+
+@app.command()
+def view(
+    folder: Annotated[Path, typer.Argument(metavar="results/EXPERIMENT", help="Results of one experiment.")],
+    volume: Annotated[str | None, typer.Option(help="Volume; the first segmented one by default.")] = None,
+    model: Model = "main",
+    screenshot: Annotated[Path | None, typer.Option(help="Save a PNG of the window and quit.")] = None,
+) -> None:
+    """Open a volume's image, affinities, fragments, segmentation and truth in napari."""
+    from sepvox.view.view import view as run
+
+    run(folder, model, volume, screenshot)
+
+
+@app.command("config")
+def show_config(
+    config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="Experiment, a YAML file.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema instead.")] = False,
+) -> None:
+    """Print an experiment with every default filled in."""
+    from sepvox import config as module
+
+    if schema:
+        typer.echo(module.schema(), nl=False)
+    elif config is None:
+        raise ConfigError("config: give a CONFIG file, or --schema")
+    else:
+        typer.echo(module.dump(load(config)), nl=False)
+
+
+@app.command("model")
+def show_model(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME_OR_CONFIG", help="A network's name, or an experiment's YAML file.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print a network's parameters, cost, receptive field and levels."""
+    import json
+    from dataclasses import asdict
+    from typing import get_args
+
+    from pydantic import TypeAdapter
+
+    from sepvox.nets.settings import NetworkName, NetworkSettings
+
+    if name in get_args(NetworkName):
+        settings = NetworkSettings(name=TypeAdapter(NetworkName).validate_python(name))
+    elif Path(name).exists():
+        settings = load(name).network
+    else:
+        raise ConfigError(f"model {name}: neither a file nor one of {', '.join(get_args(NetworkName))}")
+    from sepvox.nets.describe import describe, render
+    from sepvox.nets.model_config import resolved
+
+    description = describe(resolved(settings))
+    typer.echo(json.dumps(asdict(description), indent=1) if as_json else render(description))
+
+
+def _experiment(config: Path, volume: str) -> Experiment:
+    experiment = load(config)
+    if volume not in experiment.volumes:
+        raise ConfigError(f"--volume {volume}: not in {config}, which has {', '.join(experiment.volumes)}")
+    return experiment
+
+
+def _slice(part: str) -> Part:
+    return Part.parse(part)
+
+
+def _parts(part, create, do_slice, finish, experiment, model, volume, results, restart) -> None:  # type: ignore[no-untyped-def]
+    """Run one part of a blockwise step, or all of them."""
+    if part in (None, "create"):
+        create(experiment, model, volume, results, restart)
+    if part not in ("create", "finish"):
+        do_slice(experiment, model, volume, results, _slice(part or "0/1"))
+    if part in (None, "finish"):
+        finish(experiment, model, volume, results)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of `sepvox`."""
+    try:
+        app()
+    except SepvoxError as error:
+        _fail(str(error))
+    except OSError as error:
+        # A full or read-only disk can show up in any write.
+        if error.errno is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(
+            str(
+                StoreError(f"{where}{error.strerror}; free space or check permissions, then run the same command again")
+            )
+        )
+
+
+def _fail(message: str) -> None:
+    click.echo(f"sepvox: {' '.join(message.split())}", err=True)
+    sys.exit(2)

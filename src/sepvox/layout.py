@@ -1,0 +1,89 @@
+"""Every path of an experiment, named once.
+
+The *root* is `results/{experiment}`. Names of volumes and models may be Snakemake wildcards such as "{volume}": paths are
+built by joining, so that the workflow and the package share this file.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below the root of one experiment."""
+
+    root: Path
+
+    def volume(self, volume: str) -> Path:
+        return self.root / "volumes" / volume
+
+    def image(self, volume: str) -> Path:
+        return self.volume(volume) / "image.zarr"
+
+    def labels(self, volume: str) -> Path:
+        return self.volume(volume) / "labels.zarr"
+
+    def mask(self, volume: str) -> Path:
+        return self.volume(volume) / "mask.zarr"
+
+    def model(self, model: str) -> Path:
+        return self.root / "models" / model
+
+    def weights(self, model: str) -> Path:
+        return self.model(model) / "best.safetensors"
+
+    def model_config(self, model: str) -> Path:
+        return self.model(model) / "config.json"
+
+    def metrics(self, model: str) -> Path:
+        return self.model(model) / "metrics.jsonl"
+
+    def threshold(self, model: str) -> Path:
+        return self.model(model) / "threshold.json"
+
+    def state(self, model: str) -> Path:
+        return self.model(model) / "state"
+
+    def output(self, model: str, volume: str) -> Path:
+        return self.root / "outputs" / model / volume
+
+    def affinities(self, model: str, volume: str) -> Path:
+        return self.output(model, volume) / "affinities.zarr"
+
+    def fragments(self, model: str, volume: str) -> Path:
+        return self.output(model, volume) / "fragments.zarr"
+
+    def segmentation(self, model: str, volume: str) -> Path:
+        return self.output(model, volume) / "segmentation.zarr"
+
+    def region_graph(self, model: str, volume: str) -> Path:
+        return self.output(model, volume) / "region_graph"
+
+    def lookup_tables(self, model: str, volume: str) -> Path:
+        return self.region_graph(model, volume) / "lookup_tables.npz"
+
+    def sweep(self, model: str, volume: str) -> Path:
+        return self.output(model, volume) / "sweep.json"
+
+    def scores(self, model: str, volume: str) -> Path:
+        return self.output(model, volume) / "scores.json"
+
+    def report(self) -> Path:
+        return self.root / "report" / "index.html"
+
+    def figures(self) -> Path:
+        return self.root / "report" / "figures"
+
+    def blocks(self, step: str, *names: str) -> Path:
+        """Folder of the block markers of a step."""
+        return self.root.joinpath("done", step, *names, "blocks")
+
+    def done(self, step: str, *names: str) -> Path:
+        """Marker of a finished step, slice or part; the last name becomes the file's."""
+        return self.root.joinpath("done", step, *names[:-1], f"{names[-1]}.json")
+
+    def log(self, step: str, *names: str) -> Path:
+        return self.root.joinpath("logs", step, *names[:-1], f"{names[-1]}.log")
+
+    def benchmark(self, step: str, *names: str) -> Path:
+        return self.root.joinpath("benchmarks", step, *names[:-1], f"{names[-1]}.tsv")

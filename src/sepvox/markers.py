@@ -1,0 +1,126 @@
+"""Markers, fingerprints and locks: how sepvox knows what is finished and never takes half of something for a whole.
+
+fingerprint   hash of everything a result depends on: step version, settings, fingerprints of the inputs.
+marker        small JSON file, written by rename after its data is on disk, that carries the fingerprint.
+stale         a marker or store with another fingerprint; it is moved aside to NAME.stale, never reused.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sepvox.errors import StaleError, StoreError
+
+
+def fingerprint(*parts: Any) -> str:
+    """SHA-256 (first 32 hex digits) of JSON-serialisable parts; key order does not matter."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def file_fingerprint(path: Path) -> str:
+    """SHA-256 (first 32 hex digits) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; renamed onto `path` on success, removed on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON by rename."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that sepvox wrote.
+
+    Raises
+    ------
+    StoreError
+        If it is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise StoreError(f"{path}: missing; run the step that makes it first") from None
+    except ValueError as error:
+        raise StoreError(f"{path}: not valid JSON ({error}); remove it and run the step again") from None
+
+
+def is_done(path: Path, expected: str) -> bool:
+    """Whether the marker is there and carries the expected fingerprint; an unreadable marker counts as absent."""
+    try:
+        return bool(json.loads(path.read_text())["fingerprint"] == expected)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+
+
+def mark(path: Path, value: str, **more: Any) -> None:
+    """Write a marker."""
+    write_json(path, {"fingerprint": value, **more})
+
+
+def input_fingerprint(path: Path) -> str:
+    """The fingerprint that an earlier step's marker carries.
+
+    Raises
+    ------
+    StoreError
+        If that step has not finished.
+    """
+    return str(read_json(path)["fingerprint"])
+
+
+def set_aside(path: Path, restart: bool, why: str) -> None:
+    """Move stale state to NAME.stale, replacing an older one.
+
+    Raises
+    ------
+    StaleError
+        If `restart` is false.
+    """
+    if not restart:
+        raise StaleError(f"{path}: {why}; run again with --restart to move it to {path.name}.stale and start afresh")
+    aside = path.with_name(path.name + ".stale")
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    path.replace(aside)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path`, which is created where it is missing and released when the process ends.
+
+    Raises
+    ------
+    StoreError
+        If another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(
+                f"{path}: another sepvox process is writing here; wait until it ends, or stop it"
+            ) from None
+        yield

@@ -1,0 +1,154 @@
+"""What a network consists of, counted: parameters, multiply-accumulates, and where it looks.
+
+Nothing is computed on voxels: the network is built and run on torch's meta device, where tensors have shapes only. A *MAC*
+is one multiplication with its addition; biases, activations and poolings are not counted. MACs are those of one forward
+pass over the input shape that the description names, divided by the voxels that come out: with same padding that is a
+property of the network, with valid padding it falls as the input grows.
+"""
+
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sepvox.nets.architecture import Triple
+from sepvox.nets.build import build
+from sepvox.nets.geometry import geometry
+from sepvox.nets.pmsc import PmSC
+from sepvox.nets.settings import NetworkSettings
+
+_INPUT: Triple = (132, 132, 132)
+
+
+@dataclass(frozen=True)
+class LevelDescription:
+    """One row: an encoder, upsampling, decoder or the head. Kernels are z y x, in the order of the computation."""
+
+    level: int
+    kind: str
+    channels_in: int
+    channels_out: int
+    kernels: tuple[str, ...]
+    parameters: int
+    macs_per_output_voxel: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """A network in numbers; triples are z y x, in voxels."""
+
+    name: str
+    parameters: int
+    macs_per_output_voxel: float
+    input_shape: Triple
+    output_shape: Triple
+    padding: str
+    receptive_field: Triple
+    total_stride: Triple
+    halo: Triple
+    exact: bool
+    levels: tuple[LevelDescription, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The description as plain dictionaries and lists."""
+        return asdict(self)
+
+
+def describe(settings: NetworkSettings) -> Description:
+    """Describe the network of `settings`, at the smallest admissible input of at least 132³ voxels."""
+    where = geometry(settings)
+    shape = where.admissible(_INPUT)
+    with torch.device("meta"):
+        net = build(settings).eval()
+        macs = _count_macs(net, torch.empty(1, 1, *shape))
+    output = where.output_shape(shape)
+    parts = [(level, "encoder", part) for level, part in enumerate(net.encoders)]
+    for level in reversed(range(len(net.decoders))):
+        parts += [(level, "upsampling", net.upsamplings[level]), (level, "decoder", net.decoders[level])]
+    parts.append((0, "head", net.head))
+    levels = tuple(_level(level, kind, part, macs, prod(output)) for level, kind, part in parts)
+    return Description(
+        name=settings.name,
+        parameters=sum(parameter.numel() for parameter in net.parameters()),
+        macs_per_output_voxel=sum(macs.values()) / prod(output),
+        input_shape=shape,
+        output_shape=output,
+        padding=where.padding,
+        receptive_field=where.receptive_field,
+        total_stride=where.total_stride,
+        halo=where.halo,
+        exact=where.exact_ok,
+        levels=levels,
+    )
+
+
+def render(description: Description) -> str:
+    """The description as text: facts, then one line per level."""
+    facts = [
+        ("network", description.name),
+        ("parameters", f"{description.parameters:,}"),
+        ("MACs per output voxel", f"{description.macs_per_output_voxel:,.0f}"),
+        ("input to output", f"{_times(description.input_shape)} to {_times(description.output_shape)}"),
+        ("padding", description.padding),
+        ("receptive field", _times(description.receptive_field)),
+        ("total stride", _times(description.total_stride)),
+        ("halo", _times(description.halo)),
+        ("exact tiling", "yes" if description.exact else "no"),
+    ]
+    header = ("level", "kind", "channels", "parameters", "MACs/voxel", "kernels")
+    rows = [
+        (
+            str(row.level),
+            row.kind,
+            f"{row.channels_in} > {row.channels_out}",
+            f"{row.parameters:,}",
+            f"{row.macs_per_output_voxel:,.0f}",
+            " ".join(row.kernels),
+        )
+        for row in description.levels
+    ]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (header, *rows)]
+    return "\n".join([*(f"{key:<22}{value}" for key, value in facts), "", *table])
+
+
+def _convolutions(part: nn.Module) -> list[nn.Conv3d | nn.ConvTranspose3d]:
+    return [module for module in part.modules() if isinstance(module, nn.Conv3d | nn.ConvTranspose3d)]
+
+
+def _count_macs(net: nn.Module, image: Tensor) -> dict[nn.Module, int]:
+    """MACs of every convolution of `net` in one forward pass over `image`."""
+    macs: dict[nn.Module, int] = {}
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(module, nn.Conv3d | nn.ConvTranspose3d)
+        # A weight meets every output voxel of a convolution, every input voxel of a transposed one.
+        met = inputs[0] if isinstance(module, nn.ConvTranspose3d) else output
+        macs[module] = module.weight.numel() * prod(met.shape[2:])
+
+    handles = [module.register_forward_hook(count) for module in _convolutions(net)]
+    with torch.no_grad():
+        net(image)
+    for handle in handles:
+        handle.remove()
+    return macs
+
+
+def _level(level: int, kind: str, part: nn.Module, macs: dict[nn.Module, int], voxels: int) -> LevelDescription:
+    convolutions = _convolutions(part)
+    streams = [module for module in part.modules() if isinstance(module, PmSC)]
+    return LevelDescription(
+        level=level,
+        kind=kind,
+        channels_in=convolutions[0].in_channels,
+        channels_out=streams[-1].out_channels if streams else convolutions[-1].out_channels,
+        kernels=tuple("x".join(map(str, module.kernel_size)) for module in convolutions),
+        parameters=sum(parameter.numel() for parameter in part.parameters()),
+        macs_per_output_voxel=sum(macs[module] for module in convolutions) / voxels,
+    )
+
+
+def _times(triple: Triple) -> str:
+    return " x ".join(map(str, triple))

@@ -1,0 +1,42 @@
+"""config.json beside published weights: the architecture that they belong to, and how they were made."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+import sepvox
+from sepvox import markers
+from sepvox.errors import InputError, StoreError
+from sepvox.nets.settings import NetworkSettings
+
+
+def write_model_config(path: Path, network: NetworkSettings, training: dict[str, Any]) -> None:
+    """Write the architecture and a record of the training."""
+    content = {
+        "sepvox": sepvox.__version__,
+        "network": network.model_dump(mode="json", exclude={"weights"}),
+        "normalisation": "0.5th to 99.5th percentile of the volume to -1 to 1, clipped",
+        "training": training,
+    }
+    markers.write_json(path, content)
+
+
+def resolved(settings: NetworkSettings) -> NetworkSettings:
+    """The settings themselves, or, where they name weights, the architecture in config.json beside these.
+
+    Raises
+    ------
+    InputError
+        If the weights or their config.json are missing or not of sepvox.
+    """
+    if settings.weights is None:
+        return settings
+    weights = Path(settings.weights)
+    if not weights.exists():
+        raise InputError(f"network.weights: {weights} does not exist; give the path of a best.safetensors file")
+    path = weights.parent / "config.json"
+    try:
+        return NetworkSettings.model_validate(markers.read_json(path)["network"])
+    except (StoreError, KeyError, TypeError, ValidationError):
+        raise InputError(f"network.weights: {path} is missing or describes no network of sepvox; keep it beside the weights") from None

@@ -1,0 +1,91 @@
+"""U-Net whose blocks and upsamplings are handed in.
+
+Level 0 has the input's resolution. On the way down each level's *encoder* runs and its result is pooled by maximum; on the
+way up the result of the level below is upsampled, joined by concatenation behind the encoder's result (the *skip*, cropped
+to the same extents where padding is valid), and the level's *decoder* runs. The *head* is a 1×1×1 convolution. The output
+are logits: whoever uses them applies the sigmoid, the loss in training and the predictor afterwards.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sepvox.nets.architecture import Triple
+from sepvox.nets.convolution import project
+
+Block = Callable[[int, int], nn.Module]
+Upsampling = Callable[[int, int, Triple], nn.Module]
+
+
+class UNet(nn.Module):
+    """(batch, channels_in, z, y, x) to logits (batch, channels_out, z, y, x).
+
+    Parameters
+    ----------
+    channels_in, channels_out : int
+        Channels of input and output.
+    widths : sequence of int
+        Channels per level, one more than poolings.
+    pooling : sequence of (int, int, int)
+        Pooling factors z y x, from level 0 down.
+    encoder, decoder : callable
+        Make the block of a level from its numbers of input and output channels.
+    upsampling : callable
+        Makes what leads one level up, from the channels below, the channels above and the factors.
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        widths: tuple[int, ...],
+        pooling: tuple[Triple, ...],
+        encoder: Block,
+        decoder: Block,
+        upsampling: Upsampling,
+    ) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.encoders = nn.ModuleList(map(encoder, (channels_in, *widths[:-1]), widths))
+        self.upsamplings = nn.ModuleList(map(upsampling, widths[1:], widths[:-1], pooling))
+        self.decoders = nn.ModuleList(decoder(2 * width, width) for width in widths[:-1])
+        self.head = project(widths[0], channels_out)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Run the network.
+
+        Raises
+        ------
+        ValueError
+            If a pooling does not divide its input's extents; `Geometry.admissible` gives the shapes that fit.
+        """
+        skips = []
+        for encoder, factors in zip(self.encoders, self.pooling, strict=False):
+            image = encoder(image)
+            skips.append(image)
+            image = _pool(image, factors)
+        image = self.encoders[-1](image)
+        for upsampling, decoder, skip in zip(
+            reversed(self.upsamplings), reversed(self.decoders), reversed(skips), strict=True
+        ):
+            image = upsampling(image)
+            image = decoder(torch.cat([_centre(skip, image), image], dim=1))
+        logits: Tensor = self.head(image)
+        return logits
+
+
+def _pool(image: Tensor, factors: Triple) -> Tensor:
+    extents = tuple(image.shape[2:])
+    if any(extent % factor for extent, factor in zip(extents, factors, strict=True)):
+        raise ValueError(f"extents {extents} cannot be pooled by {factors}; the input's shape is not admissible")
+    return functional.max_pool3d(image, factors)
+
+
+def _centre(image: Tensor, like: Tensor) -> Tensor:
+    """The middle of `image`, of the extents of `like`."""
+    for axis in range(2, 5):
+        extent = like.shape[axis]
+        image = image.narrow(axis, (image.shape[axis] - extent) // 2, extent)
+    return image

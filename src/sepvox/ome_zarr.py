@@ -1,0 +1,309 @@
+"""OME-Zarr 0.5 stores: created, written by whole shards, read with every fault named.
+
+A store is a Zarr 3 group with arrays "0", "1", … of a multiscale pyramid, axes z y x or c z y x. While it is being filled
+the group has no metadata, so that nobody takes it for a whole one; `finish` writes it last. Every chunk carries a
+checksum, and empty chunks are stored: an absent shard is an error, never background.
+
+Geometry is in world units: voxel_size is the edge of a voxel and offset the position of the first voxel's centre, z y x.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from sepvox.blocks import Box, Lattice, Triple, triple
+from sepvox.errors import StoreError
+
+Array = NDArray[Any]
+World = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Voxel size and offset in `unit`, z y x."""
+
+    voxel_size: World = (1.0, 1.0, 1.0)
+    offset: World = (0.0, 0.0, 0.0)
+    unit: str | None = None
+
+    def moved(self, voxels: Sequence[int]) -> "Geometry":
+        """The geometry of the same grid seen from another first voxel."""
+        z, y, x = (o + v * s for o, v, s in zip(self.offset, voxels, self.voxel_size, strict=True))
+        return Geometry(self.voxel_size, (z, y, x), self.unit)
+
+    def coarser(self, factors: Sequence[int]) -> "Geometry":
+        """The geometry after joining `factors` voxels per axis; centres move by half a voxel."""
+        z, y, x = (s * f for s, f in zip(self.voxel_size, factors, strict=True))
+        oz, oy, ox = (o + (f - 1) * s / 2 for o, f, s in zip(self.offset, factors, self.voxel_size, strict=True))
+        return Geometry((z, y, x), (oz, oy, ox), self.unit)
+
+    @property
+    def anisotropic(self) -> bool:
+        """Whether z is coarser than y and x by more than half."""
+        return self.voxel_size[0] > 1.5 * max(self.voxel_size[1:])
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a store holds.
+
+    `labels` stores are downsampled by the commonest label and carry `image-label` metadata, others by the mean.
+    """
+
+    shape: Triple
+    dtype: str
+    geometry: Geometry
+    chunk: Triple
+    shard: Triple
+    channels: tuple[str, ...] | None = None
+    labels: bool = False
+    levels: int | None = 1
+
+    def pyramid(self) -> list[tuple[Triple, Geometry]]:
+        """Shape and geometry of each level; coarse axes wait until the fine ones have caught up."""
+        found = [(self.shape, self.geometry)]
+        while self.levels is None or len(found) < self.levels:
+            shape, geometry = found[-1]
+            if self.levels is None and all(n <= s for n, s in zip(shape, self.shard, strict=True)):
+                break
+            if max(shape) == 1:
+                break
+            factors = downsampling(shape, geometry.voxel_size)
+            found.append((triple([-(-n // f) for n, f in zip(shape, factors, strict=True)]), geometry.coarser(factors)))
+        return found
+
+
+def downsampling(shape: Sequence[int], voxel_size: Sequence[float]) -> Triple:
+    """Factor 2 on the axes whose voxels are less than twice the smallest voxel, among axes that have two voxels."""
+    smallest = min(s for s, n in zip(voxel_size, shape, strict=True) if n > 1)
+    return triple([2 if n > 1 and s < 2 * smallest else 1 for n, s in zip(shape, voxel_size, strict=True)])
+
+
+def create(path: Path, spec: Spec) -> None:
+    """Lay out the arrays of a store; the group's metadata is written by `finish`.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written.
+    """
+    channels = () if spec.channels is None else (len(spec.channels),)
+    try:
+        for level, (shape, _) in enumerate(spec.pyramid()):
+            zarr.create_array(
+                store=str(path / str(level)),
+                shape=channels + shape,
+                dtype=spec.dtype,
+                chunks=(1,) * len(channels) + spec.chunk,
+                shards=channels + spec.shard,
+                compressors=[ZstdCodec(level=3, checksum=True)],
+                fill_value=0,
+                dimension_names=["c", "z", "y", "x"][-3 - len(channels) :],
+                config={"write_empty_chunks": True},
+                overwrite=True,
+            )
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def finish(path: Path, spec: Spec, attributes: dict[str, Any], pyramid: bool = True) -> None:
+    """Fill the coarser levels and write the group's metadata.
+
+    `attributes` go under the key `sepvox` of the group.
+    """
+    levels = spec.pyramid()
+    if pyramid:
+        for level in range(1, len(levels)):
+            _fill_level(path, level, spec)
+    axes = [{"name": "c", "type": "channel"}] if spec.channels else []
+    axes += [{"name": n, "type": "space"} | ({"unit": spec.geometry.unit} if spec.geometry.unit else {}) for n in "zyx"]
+    datasets = []
+    for level, (_, geometry) in enumerate(levels):
+        scale = [1.0] * bool(spec.channels) + list(geometry.voxel_size)
+        translation = [0.0] * bool(spec.channels) + list(geometry.offset)
+        transforms = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": translation}]
+        datasets.append({"path": str(level), "coordinateTransformations": transforms})
+    ome: dict[str, Any] = {
+        "version": "0.5",
+        "multiscales": [
+            {
+                "name": path.name.removesuffix(".zarr"),
+                "axes": axes,
+                "datasets": datasets,
+                "type": "mode" if spec.labels else "mean",
+            }
+        ],
+    }
+    if spec.labels:
+        ome["image-label"] = {"version": "0.5"}
+    if spec.channels:
+        ome["omero"] = {"channels": [_channel(name, index) for index, name in enumerate(spec.channels)]}
+    zarr.create_group(store=str(path), attributes={"ome": ome, "sepvox": attributes}, overwrite=False)
+
+
+def _channel(name: str, index: int) -> dict[str, Any]:
+    colors = ("FF0000", "00FF00", "0000FF")
+    window = {"min": 0, "max": 255, "start": 0, "end": 255}
+    return {"label": name, "color": colors[index] if index < 3 else "FFFFFF", "window": window, "active": index < 3}
+
+
+def open_level(path: Path, level: int = 0, writable: bool = False) -> zarr.Array[Any]:
+    """One array of a store.
+
+    Raises
+    ------
+    StoreError
+        If it is not there or its metadata cannot be read.
+    """
+    try:
+        array = zarr.open_array(str(path / str(level)), mode="r+" if writable else "r")
+    except (FileNotFoundError, KeyError, ValueError, OSError) as error:
+        raise StoreError(
+            f"{path}: no readable level {level} ({type(error).__name__}); run the step that makes it again"
+        ) from None
+    return array.with_config({"write_empty_chunks": True}) if writable else array
+
+
+def attributes(path: Path) -> dict[str, Any]:
+    """The `sepvox` attributes of a finished store.
+
+    Raises
+    ------
+    StoreError
+        If the store is missing or was not finished.
+    """
+    try:
+        return dict(json.loads((path / "zarr.json").read_text())["attributes"]["sepvox"])
+    except (FileNotFoundError, KeyError, ValueError):
+        raise StoreError(f"{path}: missing or unfinished; run the step that makes it") from None
+
+
+def geometry(path: Path) -> Geometry:
+    """Geometry of level 0 of a finished store."""
+    try:
+        multiscale = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]
+        scale, translation = multiscale["datasets"][0]["coordinateTransformations"]
+        unit = multiscale["axes"][-1].get("unit")
+    except (FileNotFoundError, KeyError, ValueError):
+        raise StoreError(f"{path}: missing or unfinished; run the step that makes it") from None
+    z, y, x = scale["scale"][-3:]
+    oz, oy, ox = translation["translation"][-3:]
+    return Geometry((z, y, x), (oz, oy, ox), unit)
+
+
+def read(array: zarr.Array[Any], box: Box) -> Array:
+    """The voxels of `box` (all channels), after checking that every shard is there.
+
+    Raises
+    ------
+    StoreError
+        If a shard is missing or damaged; the message names the store and the chunk.
+    """
+    leading = (slice(None),) * (array.ndim - 3)
+    folder = _folder(array)
+    for shard in _shards(array, box):
+        if not (folder / shard).exists():
+            raise StoreError(f"{folder}: shard {shard} is missing; run the step that makes this store again")
+    try:
+        return np.asarray(array[(*leading, *box.slices)])
+    except Exception as error:
+        raise StoreError(
+            f"{folder}: {_damaged(array, box)} is damaged ({type(error).__name__}: {error}); run the step that makes this store again"
+        ) from None
+
+
+def write(array: zarr.Array[Any], box: Box, data: Array) -> None:
+    """Write whole shards.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    shard = (array.shards or array.chunks)[-3:]
+    for axis, begin, end, size, total in zip("zyx", box.begin, box.end, shard, array.shape[-3:], strict=True):
+        whole = begin % size == 0 and (end % size == 0 or end == total)
+        assert whole, f"axis {axis}: [{begin}, {end}) is not a whole number of shards of {size}"
+    leading = (slice(None),) * (array.ndim - 3)
+    try:
+        array[(*leading, *box.slices)] = data
+    except OSError as error:
+        raise StoreError(
+            f"{_folder(array)}: cannot be written ({error.strerror}); free space or check permissions, then run again"
+        ) from None
+
+
+def _folder(array: zarr.Array[Any]) -> Path:
+    return Path(str(array.store_path).removeprefix("file://"))
+
+
+def _shards(array: zarr.Array[Any], box: Box) -> list[str]:
+    shard = (array.shards or array.chunks)[-3:]
+    ranges = [range(b // s, -(-e // s)) for b, e, s in zip(box.begin, box.end, shard, strict=True)]
+    prefix = ["c"] + ["0"] * (array.ndim - 3)
+    return ["/".join([*prefix, str(z), str(y), str(x)]) for z, y, x in product(*ranges)]
+
+
+def _damaged(array: zarr.Array[Any], box: Box) -> str:
+    leading = (slice(None),) * (array.ndim - 3)
+    shape = array.shape[-3:]
+    for chunk in Lattice(triple(shape), triple(array.chunks[-3:])):
+        part = chunk.clip(box)
+        if part.size:
+            try:
+                array[(*leading, *part.slices)]
+            except Exception:
+                return f"the chunk at z y x = {chunk.begin}"
+    return f"box {box.begin} to {box.end}"
+
+
+def _fill_level(path: Path, level: int, spec: Spec) -> None:
+    fine, coarse = open_level(path, level - 1), open_level(path, level, writable=True)
+    factors = triple([-(-f // c) for f, c in zip(fine.shape[-3:], coarse.shape[-3:], strict=True)])
+    reduce: Callable[[Array], Array] = mode if spec.labels else _mean_as(np.dtype(spec.dtype))
+    for box in Lattice(triple(coarse.shape[-3:]), spec.shard):
+        source = Box(
+            triple([b * f for b, f in zip(box.begin, factors, strict=True)]),
+            triple([e * f for e, f in zip(box.end, factors, strict=True)]),
+        ).clip(Box.of(fine.shape[-3:]))
+        write(coarse, box, downsample(read(fine, source), factors, reduce))
+
+
+def _mean_as(dtype: np.dtype[Any]) -> Callable[[Array], Array]:
+    def mean(samples: Array) -> Array:
+        average: Array = samples.mean(axis=-1, dtype=np.float64)
+        return np.asarray(np.rint(average) if dtype.kind in "iu" else average, dtype=dtype)
+
+    return mean
+
+
+def downsample(array: Array, factors: Sequence[int], reduce: Callable[[Array], Array]) -> Array:
+    """Reduce the voxels of each `factors` box (last three axes) to one; boxes at the far faces repeat the last voxel.
+
+    `reduce` takes an array with the samples on its last axis.
+    """
+    pad = [(0, 0)] * (array.ndim - 3) + [(0, -n % f) for n, f in zip(array.shape[-3:], factors, strict=True)]
+    padded = np.pad(array, pad, mode="edge")
+    leading = padded.shape[:-3]
+    fz, fy, fx = factors
+    z, y, x = (n // f for n, f in zip(padded.shape[-3:], factors, strict=True))
+    split = padded.reshape(*leading, z, fz, y, fy, x, fx)
+    k = len(leading)
+    samples = np.moveaxis(split, (k + 1, k + 3, k + 5), (-3, -2, -1)).reshape(*leading, z, y, x, fz * fy * fx)
+    return reduce(samples)
+
+
+def mode(samples: Array) -> Array:
+    """The commonest value along the last axis; among equals the one that comes first."""
+    counts = np.zeros(samples.shape, dtype=np.uint8)
+    for index in range(samples.shape[-1]):
+        counts += samples == samples[..., index : index + 1]
+    return np.take_along_axis(samples, counts.argmax(axis=-1)[..., None], axis=-1)[..., 0]

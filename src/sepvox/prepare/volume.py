@@ -1,0 +1,100 @@
+"""A prepared volume as later steps see it: boxes in the voxels of its region, whatever lies beyond."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from sepvox import ome_zarr
+from sepvox.blocks import Box, Triple, reflected, triple
+from sepvox.layout import Layout
+from sepvox.ome_zarr import Geometry
+from sepvox.prepare.statistics import normalise
+
+
+@dataclass(frozen=True)
+class PreparedVolume:
+    """Image, labels and mask of one volume; boxes are in voxels of the region, z y x.
+
+    Attributes
+    ----------
+    region : Box
+        The region inside the stored image.
+    geometry : Geometry
+        Of the region's first voxel.
+    percentiles : dict
+        Intensity percentiles of the stored image.
+    fingerprint : str
+        Of what the volume was prepared from.
+    """
+
+    image: "zarr.Array[Any]"
+    labels: "zarr.Array[Any] | None"
+    mask: "zarr.Array[Any] | None"
+    region: Box
+    geometry: Geometry
+    percentiles: dict[str, float]
+    fingerprint: str
+
+    @property
+    def shape(self) -> Triple:
+        return self.region.shape
+
+    def raw_box(self, box: Box) -> NDArray[Any]:
+        """Intensities of `box` as stored; beyond the stored image they are mirrored at its faces."""
+        where = box.shift(self.region.begin)
+        size = triple(self.image.shape)
+        indices = [reflected(b, e, n) for b, e, n in zip(where.begin, where.end, size, strict=True)]
+        needed = Box(triple([int(i.min()) for i in indices]), triple([int(i.max()) + 1 for i in indices]))
+        block = ome_zarr.read(self.image, needed)
+        if needed == where:
+            return block
+        z, y, x = (i - b for i, b in zip(indices, needed.begin, strict=True))
+        return block[np.ix_(z, y, x)]
+
+    def image_box(self, box: Box) -> NDArray[np.float32]:
+        """Normalised intensities in [0, 1]."""
+        return normalise(self.raw_box(box), self.percentiles)
+
+    def labels_box(self, box: Box) -> NDArray[np.uint64]:
+        """Ground truth; 0, unknown, beyond the region."""
+        assert self.labels is not None
+        return _zero_padded(self.labels, box)
+
+    def mask_box(self, box: Box) -> NDArray[np.bool_] | None:
+        """Where the volume is to be segmented; None where there is no mask."""
+        return None if self.mask is None else _zero_padded(self.mask, box) != 0
+
+
+def open_volume(layout: Layout, volume: str) -> PreparedVolume:
+    """Open a finished volume.
+
+    Raises
+    ------
+    StoreError
+        If it was not prepared.
+    """
+    path = layout.image(volume)
+    attributes = ome_zarr.attributes(path)
+    (z, zz), (y, yy), (x, xx) = attributes["region"]
+    region = Box((z, y, x), (zz, yy, xx))
+    labels, mask = layout.labels(volume), layout.mask(volume)
+    return PreparedVolume(
+        image=ome_zarr.open_level(path),
+        labels=ome_zarr.open_level(labels) if labels.exists() else None,
+        mask=ome_zarr.open_level(mask) if mask.exists() else None,
+        region=region,
+        geometry=ome_zarr.geometry(path).moved(region.begin),
+        percentiles=attributes["statistics"]["percentiles"],
+        fingerprint=attributes["fingerprint"],
+    )
+
+
+def _zero_padded(array: "zarr.Array[Any]", box: Box) -> NDArray[Any]:
+    inside = box.clip(Box.of(array.shape))
+    padded = np.zeros(box.shape, array.dtype)
+    if inside.size:
+        padded[inside.inside(box).slices] = ome_zarr.read(array, inside)
+    return padded

@@ -1,0 +1,50 @@
+"""choose: the merge threshold, from the configuration, from beside given weights, or from the validation volumes.
+
+threshold.json travels with published weights: it says the threshold, the scoring it belongs to, and where it was chosen.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from sepvox import markers
+from sepvox.config import Experiment
+from sepvox.errors import ConfigError
+from sepvox.layout import Layout
+
+
+def choose(experiment: Experiment, model: str, results: Path) -> None:
+    """Write threshold.json of a model: the least mean VI over the validation volumes, unless it is given.
+
+    Raises
+    ------
+    ConfigError
+        If there is neither a threshold nor a validation volume, or the given threshold belongs to another scoring.
+    """
+    layout = Layout(results / experiment.experiment)
+    scoring = experiment.segment.agglomerate.scoring
+    given = experiment.model_directory(results, model) / "threshold.json"
+    validation = experiment.named("validate")
+    if experiment.segment.threshold is not None:
+        found = {"threshold": experiment.segment.threshold, "scoring": scoring, "chosen_on": "configuration"}
+    elif experiment.train is None and given.exists():
+        found = markers.read_json(given)
+        if found["scoring"] != scoring:
+            raise ConfigError(
+                f"{given}: its threshold was chosen for scoring {found['scoring']}, but segment.agglomerate.scoring is {scoring}; use that scoring, or set segment.threshold"
+            )
+    elif validation:
+        sweeps = [markers.read_json(layout.sweep(model, volume))["thresholds"] for volume in validation]
+        means = np.mean([[entry["voi_sum"] for entry in sweep] for sweep in sweeps], axis=0)
+        best = int(np.argmin(means))
+        found = {
+            "threshold": sweeps[0][best]["threshold"],
+            "scoring": scoring,
+            "chosen_on": ", ".join(validation),
+            "voi_sum": float(means[best]),
+        }
+    else:
+        raise ConfigError(
+            f"no threshold: {given} does not exist and there is no volume of role validate; set segment.threshold"
+        )
+    markers.write_json(layout.threshold(model), found)

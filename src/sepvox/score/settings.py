@@ -1,0 +1,14 @@
+"""Settings of the score step."""
+
+from pydantic import Field
+
+from sepvox.settings import NonNegative, Settings
+
+
+class ScoreSettings(Settings):
+    """How a segmentation is compared with ground truth."""
+
+    ignore_border: NonNegative = Field(
+        0,
+        description="Voxels nearer than this to a border between two ground-truth objects, within a section, are not scored.",
+    )

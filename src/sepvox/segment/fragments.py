@@ -1,0 +1,123 @@
+"""fragments: affinities to an oversegmentation, cell by cell, written block by block."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sepvox import markers, ome_zarr
+from sepvox.blocks import Box, Lattice, Part, fitting_block, triple
+from sepvox.blockwise import Blockwise, processes
+from sepvox.config import Experiment
+from sepvox.errors import InputError
+from sepvox.layout import Layout
+from sepvox.ome_zarr import Spec
+from sepvox.segment.settings import FragmentSettings
+from sepvox.segment.watershed import fragments_of_cell, waterz_thresholds
+from sepvox.settings import NEAREST_OFFSETS
+from sepvox.versions import VERSIONS
+
+
+@dataclass(frozen=True)
+class _Job:
+    affinities: Path
+    mask: Path
+    store: Path
+    spec: Spec
+    step: Blockwise
+    settings: FragmentSettings
+
+
+def _job(experiment: Experiment, model: str, volume: str, results: Path) -> _Job:
+    layout = Layout(results / experiment.experiment)
+    affinities = layout.affinities(model, volume)
+    attributes = ome_zarr.attributes(affinities)
+    check_offsets(affinities, attributes)
+    array = ome_zarr.open_level(affinities)
+    shape = triple(array.shape[1:])
+    settings = experiment.segment.fragments
+    chunk, shard = experiment.prepare.chunk, experiment.prepare.shard
+    block = fitting_block("segment.block", experiment.segment.block, [shard, settings.cell], shape)
+    spec = Spec(shape, "uint64", ome_zarr.geometry(affinities), chunk, shard, labels=True)
+    made = markers.fingerprint(
+        "fragments",
+        VERSIONS["fragments"],
+        settings.model_dump(mode="json"),
+        chunk,
+        shard,
+        block,
+        attributes["fingerprint"],
+    )
+    step = Blockwise("fragments", Lattice(shape, block), layout.done("fragments", model, volume, "x").parent, made)
+    return _Job(affinities, layout.mask(volume), layout.fragments(model, volume), spec, step, settings)
+
+
+def check_offsets(path: Path, attributes: dict[str, Any]) -> None:
+    """Raise InputError unless the first three channels are the nearest affinities of sepvox's convention."""
+    found = [tuple(offset) for offset in attributes.get("offsets", [])[:3]]
+    if found != list(NEAREST_OFFSETS):
+        raise InputError(
+            f"{path}: its first offsets are {[list(o) for o in found]}, expected {[list(o) for o in NEAREST_OFFSETS]}; predict again with sepvox, or reorder its channels"
+        )
+
+
+def create(experiment: Experiment, model: str, volume: str, results: Path, restart: bool) -> None:
+    """Lay out fragments.zarr, and take waterz's thresholds from the whole volume where they are not given."""
+    job = _job(experiment, model, volume, results)
+
+    def lay_out() -> None:
+        ome_zarr.create(job.store, job.spec)
+        if job.settings.method == "waterz" and job.settings.waterz_thresholds is None:
+            low, high = waterz_thresholds(_histogram(job))
+            markers.write_json(job.step.done / "blocks" / "thresholds.json", {"low": low, "high": high})
+
+    job.step.create(job.store, lay_out, restart)
+
+
+def _histogram(job: _Job) -> Any:
+    array = ome_zarr.open_level(job.affinities)
+    total = np.zeros(256, np.int64)
+    for box in Lattice(job.spec.shape, job.spec.shard):
+        total += np.bincount(ome_zarr.read(array, box)[:3].ravel(), minlength=256)
+    return total
+
+
+def fragments_slice(experiment: Experiment, model: str, volume: str, results: Path, part: Part) -> None:
+    """Make the fragments of the blocks of a slice that are not done yet."""
+    job = _job(experiment, model, volume, results)
+    job.step.check_created()
+    settings = job.settings
+    thresholds = job.step.done / "blocks" / "thresholds.json"
+    if thresholds.exists():
+        found = markers.read_json(thresholds)
+        settings = settings.model_copy(update={"waterz_thresholds": (found["low"], found["high"])})
+    with processes(experiment.segment.processes) as executor:
+        job.step.run(part, partial(_block, job, settings), executor)
+
+
+def _block(job: _Job, settings: FragmentSettings, block: Box) -> None:
+    """All cells of one block; a top-level function so that it can run in another process."""
+    affinities = ome_zarr.open_level(job.affinities)
+    mask = ome_zarr.open_level(job.mask) if job.mask.exists() else None
+    result = np.empty(block.shape, np.uint64)
+    whole = Box.of(job.spec.shape)
+    for cell in Lattice(job.spec.shape, triple(settings.cell)).within(block):
+        outer = cell.grow(settings.halo).clip(whole)
+        result[cell.inside(block).slices] = fragments_of_cell(
+            ome_zarr.read(affinities, outer)[:3],
+            cell.inside(outer).slices,
+            cell.begin,
+            job.spec.shape,
+            settings,
+            None if mask is None else ome_zarr.read(mask, outer) != 0,
+            job.spec.geometry.voxel_size,
+        )
+    ome_zarr.write(ome_zarr.open_level(job.store, writable=True), block, result)
+
+
+def finish(experiment: Experiment, model: str, volume: str, results: Path) -> None:
+    """Write the metadata of fragments.zarr once every block is there."""
+    job = _job(experiment, model, volume, results)
+    job.step.finish(lambda: ome_zarr.finish(job.store, job.spec, {"fingerprint": job.step.fingerprint}))

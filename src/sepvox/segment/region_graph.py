@@ -1,0 +1,73 @@
+"""region-graph: merge scores of neighbouring fragments, cell by cell with context.
+
+A cell keeps the edges whose smaller fragment lies in it, so that each edge of the volume's region graph is kept once. A
+cell's file holds `edges` uint64 (e, 2), `scores` float32 (e,), and its own `fragments` uint64 (f,) with `sizes` int64 (f,).
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sepvox import markers, ome_zarr
+from sepvox.blocks import Box, Lattice, Part, triple
+from sepvox.blockwise import Blockwise, processes
+from sepvox.config import Experiment
+from sepvox.layout import Layout
+from sepvox.segment.merge_scores import merge_scores
+from sepvox.segment.settings import AgglomerateSettings
+from sepvox.versions import VERSIONS
+
+
+@dataclass(frozen=True)
+class RegionGraphJob:
+    """The cells of one volume's region graph."""
+
+    affinities: Path
+    fragments: Path
+    folder: Path
+    settings: AgglomerateSettings
+    step: Blockwise
+
+    def cell_file(self, cell: Box) -> Path:
+        """File of the merge scores of one cell."""
+        return self.folder / "cells" / ("-".join(str(b) for b in cell.begin) + ".npz")
+
+
+def region_graph_job(experiment: Experiment, model: str, volume: str, results: Path) -> RegionGraphJob:
+    """Describe the region graph of one volume; its fragments must be finished."""
+    layout = Layout(results / experiment.experiment)
+    fragments = layout.fragments(model, volume)
+    settings = experiment.segment.agglomerate
+    shape = triple(ome_zarr.open_level(fragments).shape)
+    made = markers.fingerprint(
+        "region-graph",
+        VERSIONS["region-graph"],
+        settings.model_dump(mode="json", exclude={"thresholds"}),
+        ome_zarr.attributes(fragments)["fingerprint"],
+    )
+    done = layout.done("region-graph", model, volume, "x").parent
+    step = Blockwise("region graph", Lattice(shape, settings.cell), done, made)
+    return RegionGraphJob(
+        layout.affinities(model, volume), fragments, layout.region_graph(model, volume), settings, step
+    )
+
+
+def region_graph_slice(experiment: Experiment, model: str, volume: str, results: Path, part: Part) -> None:
+    """Compute the merge scores of the cells of a slice that are not done yet."""
+    job = region_graph_job(experiment, model, volume, results)
+    with processes(experiment.segment.processes) as executor:
+        job.step.run(part, partial(_cell, job), executor)
+
+
+def _cell(job: RegionGraphJob, cell: Box) -> None:
+    context = (job.settings.context,) * 3
+    outer = cell.grow(context).clip(Box.of(job.step.lattice.shape))
+    fragments = ome_zarr.read(ome_zarr.open_level(job.fragments), outer)
+    affinities = ome_zarr.read(ome_zarr.open_level(job.affinities), outer)[:3]
+    own, sizes = np.unique(fragments[cell.inside(outer).slices], return_counts=True)
+    own, sizes = own[own != 0], sizes[own != 0]
+    edges, scores = merge_scores(affinities, fragments, own, job.settings.scoring)
+    with markers.replacing(job.cell_file(cell)) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, edges=edges, scores=scores, fragments=own, sizes=sizes)

@@ -1,0 +1,81 @@
+"""relabel: fragments to the segmentation at the chosen threshold, block by block."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sepvox import markers, ome_zarr
+from sepvox.blocks import Box, Lattice, Part, fitting_block, triple
+from sepvox.blockwise import Blockwise, processes
+from sepvox.config import Experiment
+from sepvox.layout import Layout
+from sepvox.ome_zarr import Spec
+from sepvox.segment.agglomerate import load_lookup_tables
+from sepvox.segment.lookup import apply_lookup
+from sepvox.versions import VERSIONS
+
+
+@dataclass(frozen=True)
+class _Job:
+    fragments: Path
+    tables: Path
+    threshold: float
+    store: Path
+    spec: Spec
+    step: Blockwise
+
+
+def _job(experiment: Experiment, model: str, volume: str, results: Path) -> _Job:
+    layout = Layout(results / experiment.experiment)
+    fragments, tables = layout.fragments(model, volume), layout.lookup_tables(model, volume)
+    threshold = float(markers.read_json(layout.threshold(model))["threshold"])
+    shape = triple(ome_zarr.open_level(fragments).shape)
+    chunk, shard = experiment.prepare.chunk, experiment.prepare.shard
+    block = fitting_block("segment.block", experiment.segment.block, [shard, experiment.segment.fragments.cell], shape)
+    spec = Spec(
+        shape, "uint64", ome_zarr.geometry(fragments), chunk, shard, labels=True, levels=experiment.prepare.levels
+    )
+    load_lookup_tables(tables).at(threshold)
+    made = markers.fingerprint(
+        "relabel",
+        VERSIONS["relabel"],
+        threshold,
+        experiment.segment.minimum_size,
+        chunk,
+        shard,
+        block,
+        ome_zarr.attributes(fragments)["fingerprint"],
+        markers.file_fingerprint(tables),
+    )
+    step = Blockwise("relabel", Lattice(shape, block), layout.done("relabel", model, volume, "x").parent, made)
+    return _Job(fragments, tables, threshold, layout.segmentation(model, volume), spec, step)
+
+
+def create(experiment: Experiment, model: str, volume: str, results: Path, restart: bool) -> None:
+    """Lay out segmentation.zarr."""
+    job = _job(experiment, model, volume, results)
+    job.step.create(job.store, lambda: ome_zarr.create(job.store, job.spec), restart)
+
+
+def relabel_slice(experiment: Experiment, model: str, volume: str, results: Path, part: Part) -> None:
+    """Relabel the blocks of a slice that are not done yet."""
+    job = _job(experiment, model, volume, results)
+    job.step.check_created()
+    found = load_lookup_tables(job.tables)
+    with processes(experiment.segment.processes) as executor:
+        job.step.run(part, partial(_block, job, found.fragments, found.at(job.threshold)), executor)
+
+
+def _block(job: _Job, ids: NDArray[np.uint64], table: NDArray[np.uint64], block: Box) -> None:
+    fragments = ome_zarr.read(ome_zarr.open_level(job.fragments), block)
+    ome_zarr.write(ome_zarr.open_level(job.store, writable=True), block, apply_lookup(fragments, ids, table))
+
+
+def finish(experiment: Experiment, model: str, volume: str, results: Path) -> None:
+    """Write the pyramid and metadata of segmentation.zarr once every block is there."""
+    job = _job(experiment, model, volume, results)
+    described = {"threshold": job.threshold, "fingerprint": job.step.fingerprint}
+    job.step.finish(lambda: ome_zarr.finish(job.store, job.spec, described))

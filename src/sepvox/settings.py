@@ -1,0 +1,27 @@
+"""What every step's settings share: the strict base model and the types of triples.
+
+A *setting* is one key of an experiment's YAML file. Each step keeps its own settings in `sepvox/STEP/settings.py`, and
+`sepvox.config` composes them. Every field carries a one-line description, from which the documentation is made. Triples
+are in (z, y, x) order.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Shape = tuple[Positive, Positive, Positive]
+Halo = tuple[NonNegative, NonNegative, NonNegative]
+Offset = tuple[int, int, int]
+Span = tuple[NonNegative, Positive]
+
+NEAREST_OFFSETS: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+
+
+class Settings(BaseModel):
+    """Frozen, and refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)

@@ -1,0 +1,271 @@
+"""train: patches to published weights, resumable at any moment to the same bytes.
+
+While it runs, `models/{model}/state/` holds the checkpoint, the best weights so far, metrics.jsonl and TensorBoard events.
+At the end best.safetensors, config.json and metrics.jsonl are promoted from there by rename.
+"""
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers.tqdm_logger import ProgressBar
+from monai.handlers import TensorBoardStatsHandler
+from torch import nn
+from torch.nn.utils import convert_conv3d_weight_memory_format
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
+
+from sepvox import markers
+from sepvox.config import Experiment
+from sepvox.errors import ConfigError, InputError
+from sepvox.layout import Layout
+from sepvox.nets import weights
+from sepvox.nets.build import build
+from sepvox.nets.geometry import geometry
+from sepvox.nets.model_config import resolved, write_model_config
+from sepvox.prepare.volume import PreparedVolume, open_volume
+from sepvox.train import checkpoint, validation
+from sepvox.train.engine import AffinityLoss, choose_device, make_evaluator, make_trainer, moving_average
+from sepvox.train.patches import Patches, check_patch_fits
+from sepvox.train.settings import TrainSettings
+from sepvox.versions import VERSIONS
+
+LOG_EVERY = 20
+
+
+def train(experiment: Experiment, model: str, results: Path, restart: bool = False) -> None:
+    """Train one model, or go on with a training that was interrupted.
+
+    Raises
+    ------
+    StaleError
+        If there is a checkpoint of other settings or volumes and `restart` is false.
+    """
+    if experiment.train is None:
+        raise ConfigError(
+            "train: the experiment has no `train` section; add one, or apply network.weights with `predict`"
+        )
+    layout = Layout(results / experiment.experiment)
+    volumes = {name: open_volume(layout, name) for name in experiment.named("train", "validate")}
+    for name in experiment.named("train"):
+        check_patch_fits(name, volumes[name], experiment.train.patch)
+    with markers.locked(layout.model(model) / ".lock"):
+        state = layout.state(model)
+        made = _fingerprint(experiment, volumes)
+        if state.exists() and not markers.is_done(state / "run.json", made):
+            markers.set_aside(state, restart, "holds a training with other settings or volumes")
+        markers.mark(state / "run.json", made)
+        _Run(experiment, experiment.train, volumes, state).finish()
+        _promote(experiment, model, layout, volumes)
+
+
+def _fingerprint(experiment: Experiment, volumes: dict[str, PreparedVolume]) -> str:
+    assert experiment.train is not None
+    free = {"workers", "device", "tensorboard", "checkpoint_every"}
+    start = experiment.network.weights
+    return markers.fingerprint(
+        "train",
+        VERSIONS["train"],
+        experiment.train.model_dump(mode="json", exclude=free),
+        resolved(experiment.network).model_dump(mode="json"),
+        markers.file_fingerprint(Path(start)) if start else None,
+        experiment.segment.model_dump(mode="json") if experiment.train.select == "voi" else None,
+        [(name, experiment.volumes[name].role, volume.fingerprint) for name, volume in volumes.items()],
+    )
+
+
+class _Run:
+    """One training: its objects, the checkpoint it continues from, and its handlers."""
+
+    def __init__(
+        self, experiment: Experiment, settings: TrainSettings, volumes: dict[str, PreparedVolume], state: Path
+    ) -> None:
+        self.settings, self.state = settings, state
+        net = resolved(experiment.network)
+        shape = geometry(net)
+        if shape.admissible(settings.patch) != settings.patch:
+            raise ConfigError(
+                f"train.patch: the network does not take {list(settings.patch)}; the next larger patch that it takes is {list(shape.admissible(settings.patch))}"
+            )
+        torch.manual_seed(settings.seed)
+        torch.backends.cudnn.deterministic = True
+        self.precision = choose_device(settings.device, settings.precision)
+        self.network = build(net)
+        if experiment.network.weights:
+            weights.load_into(self.network, Path(experiment.network.weights))
+        convert_conv3d_weight_memory_format(self.network.to(self.precision.device), torch.channels_last_3d)
+        self.average: AveragedModel | None = moving_average(self.network, settings.ema) if settings.ema else None
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+        )
+        self.loss = AffinityLoss(settings.loss, net)
+        self.start, self.best, self.since_best = 0, float("inf"), 0
+        self._continue()
+        patches = Patches(
+            [volumes[name] for name in experiment.named("train")],
+            settings,
+            shape.output_shape(settings.patch),
+            net.offsets,
+        )
+        numbers = range(self.start * settings.batch, settings.iterations * settings.batch)
+        loader: DataLoader[Any] = DataLoader(
+            patches,
+            batch_size=settings.batch,
+            sampler=numbers,
+            num_workers=settings.workers,
+            multiprocessing_context="spawn" if settings.workers else None,
+            prefetch_factor=4 if settings.workers else None,
+        )
+        self.trainer = make_trainer(self.network, self.optimizer, self.loss, loader, settings, self.precision)
+        crops = [
+            validation.crop_of(volumes[name], settings.validation_crop, shape, net.offsets)
+            for name in experiment.named("validate")
+        ]
+        device = self.precision.device
+
+        def figures(crop: validation.Crop) -> dict[str, float]:
+            with self.precision.autocast():
+                return validation.figures_of(self.published(), crop, device, self.loss.pointwise, experiment.segment)
+
+        self.evaluator = make_evaluator(self.published(), crops, figures, device)
+        self._losses: list[torch.Tensor] = []
+        self._clock = time.monotonic()
+        self._attach()
+
+    def published(self) -> nn.Module:
+        """The network that is validated and published: the moving average where there is one."""
+        return self.network if self.average is None else self.average.module
+
+    def finish(self) -> None:
+        """Train to the end."""
+        if self.start >= self.settings.iterations:
+            return
+        self.trainer.load_state_dict(
+            {"iteration": self.start, "epoch_length": self.settings.iterations, "max_epochs": 1}
+        )
+        self.trainer.run()
+        if self._diverged:
+            raise InputError(
+                "train: the loss is no longer a number; lower train.learning_rate, or set train.gradient_clip"
+            )
+
+    def _continue(self) -> None:
+        self._diverged = False
+        path = self.state / "checkpoint.pt"
+        if not path.exists():
+            (self.state / "metrics.jsonl").unlink(missing_ok=True)
+            return
+        saved = checkpoint.load(path)
+        self.network.load_state_dict(saved["network"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
+        self.start, self.best, self.since_best = saved["iteration"], saved["best"], saved["since_best"]
+        checkpoint.cut_back(self.state / "metrics.jsonl", self.start)
+
+    def _attach(self) -> None:
+        trainer, settings = self.trainer, self.settings
+        every = settings.validate_every
+
+        def due(period: int) -> Any:
+            return Events.ITERATION_COMPLETED(event_filter=lambda _, i: i % period == 0 or i == settings.iterations)
+
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self._step)
+        trainer.add_event_handler(due(LOG_EVERY), self._log)
+        if settings.tensorboard:
+            writer = SummaryWriter(str(self.state / "tensorboard"), purge_step=self.start + 1)
+            TensorBoardStatsHandler(
+                writer, iteration_log=LOG_EVERY, epoch_log=False, output_transform=lambda out: out["loss"].detach()
+            ).attach(trainer)
+            TensorBoardStatsHandler(
+                writer,
+                iteration_log=False,
+                tag_name="validation",
+                global_epoch_transform=lambda _: trainer.state.iteration,
+            ).attach(self.evaluator)
+            trainer.add_event_handler(Events.COMPLETED, writer.close)
+        trainer.add_event_handler(due(every), self._validate)
+        trainer.add_event_handler(due(settings.checkpoint_every), self._save)
+        bar = ProgressBar(persist=True, mininterval=1 if sys.stderr.isatty() else 30, desc="train", bar_format="{desc} {n_fmt}/{total_fmt} {elapsed}<{remaining} {rate_fmt}{postfix}")
+        bar.attach(trainer, output_transform=lambda out: {"loss": float(out["loss"].detach())})
+
+    def _step(self, engine: Engine) -> None:
+        loss = engine.state.output["loss"].detach()
+        self._losses.append(loss)
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        if engine.state.iteration % LOG_EVERY == 0 and not bool(torch.isfinite(loss)):
+            self._diverged = True
+            engine.terminate()
+
+    def _log(self, engine: Engine) -> None:
+        seconds, self._clock = time.monotonic() - self._clock, time.monotonic()
+        mean = float(torch.stack(self._losses).mean())
+        patches = len(self._losses) * self.settings.batch
+        self._losses.clear()
+        self._write(
+            iteration=engine.state.iteration,
+            loss=mean,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            patches_per_second=round(patches / seconds, 3),
+        )
+
+    def _validate(self, engine: Engine) -> None:
+        self.evaluator.run(global_epoch=1)
+        found = self.evaluator.state.metrics
+        chosen = found[self.settings.select]
+        better = chosen < self.best
+        self.since_best = 0 if better else self.since_best + 1
+        if better:
+            self.best = chosen
+            weights.save(
+                self.state / "best.safetensors",
+                self.published().state_dict(),
+                {"iteration": str(engine.state.iteration)},
+            )
+        self._write(
+            iteration=engine.state.iteration, validation_loss=found["loss"], validation_voi=found["voi"], best=better
+        )
+        self._clock = time.monotonic()
+        if self.settings.patience is not None and self.since_best >= self.settings.patience:
+            self._save(engine, stop=True)
+            engine.terminate()
+
+    def _save(self, engine: Engine, stop: bool = False) -> None:
+        state = {
+            "iteration": self.settings.iterations if stop else engine.state.iteration,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "since_best": self.since_best,
+        }
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
+        checkpoint.save(self.state / "checkpoint.pt", state)
+
+    def _write(self, **line: Any) -> None:
+        with (self.state / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _promote(experiment: Experiment, model: str, layout: Layout, volumes: dict[str, PreparedVolume]) -> None:
+    state = layout.state(model)
+    assert experiment.train is not None
+    training = {
+        "experiment": experiment.experiment,
+        "volumes": {name: experiment.volumes[name].role for name in volumes},
+        "settings": experiment.train.model_dump(mode="json"),
+    }
+    for name, target in (("metrics.jsonl", layout.metrics(model)), ("best.safetensors", layout.weights(model))):
+        with markers.replacing(target) as temporary:
+            shutil.copyfile(state / name, temporary)
+    write_model_config(layout.model_config(model), resolved(experiment.network), training)

@@ -1,0 +1,17 @@
+"""One integer per step, raised when the step's output changes for the same input and settings.
+
+It is part of every marker's hash and of each rule's parameters, so that results of an older version are made again.
+"""
+
+VERSIONS = {
+    "prepare": 1,
+    "train": 1,
+    "predict": 1,
+    "fragments": 1,
+    "region-graph": 1,
+    "agglomerate": 1,
+    "relabel": 1,
+    "score": 1,
+    "choose": 1,
+    "report": 1,
+}

@@ -1,0 +1,62 @@
+rule sweep:
+    input:
+        layout.done("prepare", "{volume}"),
+        layout.done("fragments", "{model}", "{volume}", "finish"),
+        layout.lookup_tables("{model}", "{volume}"),
+    output:
+        layout.sweep("{model}", "{volume}"),
+    log:
+        layout.log("sweep", "{model}", "{volume}"),
+    benchmark:
+        layout.benchmark("sweep", "{model}", "{volume}")
+    resources:
+        mem_mb=16000,
+        runtime="2h",
+    params:
+        experiment=arguments,
+        score=settings(experiment.score),
+        role=lambda wildcards: experiment.volumes[wildcards.volume].role,
+        version=VERSIONS["score"],
+    shell:
+        "sepvox score {params.experiment} --sweep > {log:q} 2>&1"
+
+
+rule choose:
+    input:
+        lambda wildcards: threshold_sources(wildcards.model),
+    output:
+        layout.threshold("{model}"),
+    log:
+        layout.log("choose", "{model}"),
+    benchmark:
+        layout.benchmark("choose", "{model}")
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        experiment=arguments,
+        threshold=experiment.segment.threshold,
+        version=VERSIONS["choose"],
+    shell:
+        "sepvox choose {params.experiment} > {log:q} 2>&1"
+
+
+rule score:
+    input:
+        layout.sweep("{model}", "{volume}"),
+        layout.lookup_tables("{model}", "{volume}"),
+        layout.threshold("{model}"),
+    output:
+        layout.scores("{model}", "{volume}"),
+    log:
+        layout.log("score", "{model}", "{volume}"),
+    benchmark:
+        layout.benchmark("score", "{model}", "{volume}")
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        experiment=arguments,
+        version=VERSIONS["score"],
+    shell:
+        "sepvox score {params.experiment} > {log:q} 2>&1"
