@@ -1,5 +1,10 @@
 """Shared by all tests."""
 
+import os
+
+# Small arrays gain nothing from threads, and lose much where tests run beside other work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from hypothesis import settings
 
 # Time limits per example only measure how busy the machine is.

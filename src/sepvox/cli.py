@@ -5,6 +5,7 @@ line on standard error and exit status 2.
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -66,9 +67,17 @@ def predict(
 ) -> None:
     """Predict affinities, tile by tile."""
     experiment = _experiment(config, volume)
-    from sepvox.predict.predict import create, finish, predict_slice
+    parts = _parts(part)
+    from sepvox.predict import job
 
-    _parts(part, create, predict_slice, finish, experiment, model, volume, results, restart)
+    if parts.create:
+        job.create(experiment, model, volume, results, restart)
+    if parts.slice is not None:
+        from sepvox.predict.predict import predict_slice
+
+        predict_slice(experiment, model, volume, results, parts.slice)
+    if parts.finish:
+        job.finish(experiment, model, volume, results)
 
 
 @app.command()
@@ -82,9 +91,15 @@ def fragments(
 ) -> None:
     """Cut a volume into fragments by watershed."""
     experiment = _experiment(config, volume)
-    from sepvox.segment.fragments import create, finish, fragments_slice
+    parts = _parts(part)
+    from sepvox.segment import fragments as step
 
-    _parts(part, create, fragments_slice, finish, experiment, model, volume, results, restart)
+    if parts.create:
+        step.create(experiment, model, volume, results, restart)
+    if parts.slice is not None:
+        step.fragments_slice(experiment, model, volume, results, parts.slice)
+    if parts.finish:
+        step.finish(experiment, model, volume, results)
 
 
 @app.command("region-graph")
@@ -95,7 +110,7 @@ def region_graph(
     experiment = _experiment(config, volume)
     from sepvox.segment.region_graph import region_graph_slice
 
-    region_graph_slice(experiment, model, volume, results, _slice(part or "0/1"))
+    region_graph_slice(experiment, model, volume, results, Part.parse(part or "0/1"))
 
 
 @app.command()
@@ -142,9 +157,15 @@ def relabel(
 ) -> None:
     """Write the segmentation at the chosen threshold."""
     experiment = _experiment(config, volume)
-    from sepvox.segment.relabel import create, finish, relabel_slice
+    parts = _parts(part)
+    from sepvox.segment import relabel as step
 
-    _parts(part, create, relabel_slice, finish, experiment, model, volume, results, restart)
+    if parts.create:
+        step.create(experiment, model, volume, results, restart)
+    if parts.slice is not None:
+        step.relabel_slice(experiment, model, volume, results, parts.slice)
+    if parts.finish:
+        step.finish(experiment, model, volume, results)
 
 
 @app.command()
@@ -221,18 +242,21 @@ def _experiment(config: Path, volume: str) -> Experiment:
     return experiment
 
 
-def _slice(part: str) -> Part:
-    return Part.parse(part)
+@dataclass(frozen=True)
+class _Parts:
+    """Which parts of a blockwise step to do."""
+
+    create: bool
+    slice: Part | None
+    finish: bool
 
 
-def _parts(part, create, do_slice, finish, experiment, model, volume, results, restart) -> None:  # type: ignore[no-untyped-def]
-    """Run one part of a blockwise step, or all of them."""
-    if part in (None, "create"):
-        create(experiment, model, volume, results, restart)
-    if part not in ("create", "finish"):
-        do_slice(experiment, model, volume, results, _slice(part or "0/1"))
-    if part in (None, "finish"):
-        finish(experiment, model, volume, results)
+def _parts(text: str | None) -> _Parts:
+    if text is None:
+        return _Parts(True, Part(0, 1), True)
+    if text in ("create", "finish"):
+        return _Parts(text == "create", None, text == "finish")
+    return _Parts(False, Part.parse(text), False)
 
 
 @app.callback(invoke_without_command=True)

@@ -226,7 +226,8 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     node: Any = Experiment.model_json_schema()
     definitions = node["$defs"]
     for part in location:
-        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+        patterns = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+        node = node.get("properties", {}).get(part) or next((found for found in patterns if found), {})
         for choice in node.get("anyOf", [node]):
             if "$ref" in choice:
                 node = definitions[choice["$ref"].rsplit("/", 1)[1]]

@@ -211,12 +211,14 @@ def read(array: zarr.Array[Any], box: Box) -> Array:
     folder = _folder(array)
     for shard in _shards(array, box):
         if not (folder / shard).exists():
-            raise StoreError(f"{folder}: shard {shard} is missing; run the step that makes this store again")
+            raise StoreError(
+                f"{folder}: shard {shard} is missing; remove {folder.parent} and run the step that makes it again"
+            )
     try:
         return np.asarray(array[(*leading, *box.slices)])
     except Exception as error:
         raise StoreError(
-            f"{folder}: {_damaged(array, box)} is damaged ({type(error).__name__}: {error}); run the step that makes this store again"
+            f"{folder}: {_damaged(array, box)} is damaged ({type(error).__name__}: {error}); remove {folder.parent} and run the step that makes it again"
         ) from None
 
 

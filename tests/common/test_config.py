@@ -46,11 +46,17 @@ def test_defaults_are_filled_in_and_the_result_loads_again(tmp_path):
         ({"train": {"patch": [32, 32, "wide"]}}, r"train\.patch\.2: .*integer.*'wide'"),
         ({"train": {"patch": [32, 96, 32]}}, r"train\.patch: axis y is 96, larger than the 64 voxels of volume a"),
         ({"train": None}, r"add a `train` section, or `network: \{weights: FILE\}`"),
-        ({"network": {"offsets": [[0, 0, -1], [0, -1, 0], [-1, 0, 0]]}}, r"network: offsets must begin with \[-1,0,0\]"),
+        (
+            {"network": {"offsets": [[0, 0, -1], [0, -1, 0], [-1, 0, 0]]}},
+            r"network: offsets must begin with \[-1,0,0\]",
+        ),
         ({"network": {"name": "gonda2018-3d", "width": 8}}, r"gonda2018-3d is fixed by its paper: remove width"),
         ({"prepare": {"chunk": [32, 32, 32], "shard": [64, 48, 64]}}, r"shard: axis y is 48, not a multiple"),
         ({"volumes": {"a": {"role": "train"}}}, r"volumes\.a: give exactly one of `image` and `phantom`"),
-        ({"volumes": {"a": {"role": "test", "image": "$NOT_SET_ANYWHERE/x.h5"}}}, r"volumes\.a\.image: environment variable NOT_SET_ANYWHERE is not set"),
+        (
+            {"volumes": {"a": {"role": "test", "image": "$NOT_SET_ANYWHERE/x.h5"}}},
+            r"volumes\.a\.image: environment variable NOT_SET_ANYWHERE is not set",
+        ),
         ({"experiment": "../up"}, r"experiment: .*pattern"),
     ],
 )
@@ -96,4 +102,5 @@ def test_every_preset_is_valid(path, monkeypatch):
     monkeypatch.setenv("SEPVOX_DATA", "/data")
     monkeypatch.setenv("SNEMI3D", "/data/snemi3d")
     monkeypatch.setenv("CREMI", "/data/cremi")
+    monkeypatch.setenv("SEPVOX_IMAGE", "/data/raw.tif")
     load(path)

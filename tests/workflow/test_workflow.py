@@ -212,8 +212,8 @@ def test_the_last_line_of_a_failed_run_says_what_was_wrong(tmp_path: Path) -> No
     status, output = snakemake(tmp_path, "results/small/done/prepare/new.json")
     assert status != 0
     assert "make resume" in output.splitlines()[-2]
-    assert "new.npy" in output.splitlines()[-1]
-    assert "2" in output.splitlines()[-1]
+    assert "volumes.new.image" in output.splitlines()[-1]
+    assert "2D image" in output.splitlines()[-1]
 
 
 def test_the_slurm_profile_repeats_the_default_one() -> None:

@@ -35,7 +35,12 @@ def _block(net: Architecture, style: Style, channels_in: int, channels_out: int)
     if net.block == "dense":
         return dense_block(channels_in, channels_out, style)
     channels = (channels_in, channels_out) if net.joint else (channels_in, channels_out, channels_out)
-    return nn.Sequential(*(PmSC(a, b, net.m, net.n, net.merge, style=style) for a, b in pairwise(channels)))
+
+    def psc(before: int, after: int) -> PmSC:
+        width = max(intermediate_width(before, after, net.m), after // net.m)
+        return PmSC(before, after, net.m, net.n, net.merge, style=style, width=width)
+
+    return nn.Sequential(*(psc(before, after) for before, after in pairwise(channels)))
 
 
 def _upsampling(channels_in: int, channels_out: int, factors: Triple) -> nn.Module:

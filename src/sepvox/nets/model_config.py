@@ -39,4 +39,6 @@ def resolved(settings: NetworkSettings) -> NetworkSettings:
     try:
         return NetworkSettings.model_validate(markers.read_json(path)["network"])
     except (StoreError, KeyError, TypeError, ValidationError):
-        raise InputError(f"network.weights: {path} is missing or describes no network of sepvox; keep it beside the weights") from None
+        raise InputError(
+            f"network.weights: {path} is missing or describes no network of sepvox; keep it beside the weights"
+        ) from None

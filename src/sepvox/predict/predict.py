@@ -6,7 +6,6 @@ and each takes a device only for its forward passes.
 
 import queue
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,106 +14,20 @@ import torch
 from torch.nn.utils import convert_conv3d_weight_memory_format
 from tqdm import tqdm
 
-from sepvox import markers, ome_zarr
-from sepvox.blocks import Box, Lattice, Part, Triple, fitting_block, triple
-from sepvox.blockwise import Blockwise
+from sepvox import ome_zarr
+from sepvox.blocks import Box, Part, Triple, triple
 from sepvox.config import Experiment
 from sepvox.errors import ConfigError
-from sepvox.layout import Layout
 from sepvox.nets import weights
 from sepvox.nets.build import build
-from sepvox.nets.geometry import Geometry, geometry
-from sepvox.nets.model_config import resolved
-from sepvox.nets.settings import NetworkSettings
-from sepvox.ome_zarr import Spec
-from sepvox.predict.settings import PredictSettings
+from sepvox.predict.job import PredictJob, predict_job
 from sepvox.predict.tiles import Forward, Tiler, Volume, to_uint8, torch_forward
-from sepvox.prepare.volume import PreparedVolume, open_volume
 from sepvox.symmetries import IDENTITY, mirrors, symmetries
-from sepvox.versions import VERSIONS
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Everything about one model on one volume."""
-
-    layout: Layout
-    volume: PreparedVolume
-    settings: PredictSettings
-    network: NetworkSettings
-    weights: Path
-    net: Geometry
-    store: Path
-    spec: Spec
-    step: Blockwise
-
-    @property
-    def channels(self) -> int:
-        return len(self.network.offsets) if self.settings.long_range else 3
-
-
-def _job(experiment: Experiment, model: str, name: str, results: Path) -> _Job:
-    layout = Layout(results / experiment.experiment)
-    volume = open_volume(layout, name)
-    path = experiment.model_weights(results, model)
-    config = path.parent / "config.json"
-    network = (
-        NetworkSettings.model_validate(markers.read_json(config)["network"])
-        if experiment.train
-        else resolved(experiment.network)
-    )
-    net = geometry(network)
-    settings = experiment.predict
-    if settings.mode == "exact":
-        _check_exact(net, experiment, volume)
-    block = fitting_block("predict.block", settings.block, [experiment.prepare.shard], volume.shape)
-    offsets = network.offsets if settings.long_range else network.offsets[:3]
-    spec = Spec(
-        shape=volume.shape,
-        dtype="uint8",
-        geometry=volume.geometry,
-        chunk=experiment.prepare.chunk,
-        shard=experiment.prepare.shard,
-        channels=tuple("affinity " + " ".join(str(step) for step in offset) for offset in offsets),
-    )
-    free = {"tile", "block", "slices", "device"}
-    made = markers.fingerprint(
-        "predict",
-        VERSIONS["predict"],
-        settings.model_dump(mode="json", exclude=free if settings.mode == "exact" else free - {"tile"}),
-        experiment.prepare.model_dump(mode="json", include={"chunk", "shard"}),
-        block,
-        network.model_dump(mode="json"),
-        markers.file_fingerprint(path),
-        volume.fingerprint,
-    )
-    step = Blockwise("predict", Lattice(volume.shape, block), layout.done("predict", model, name, "x").parent, made)
-    return _Job(layout, volume, settings, network, path, net, layout.affinities(model, name), spec, step)
-
-
-def _check_exact(net: Geometry, experiment: Experiment, volume: PreparedVolume) -> None:
-    if not net.exact_ok:
-        raise ConfigError(
-            f"predict.mode: exact is not possible: {net.reason}; use `mode: blend`, or norm none or batch"
-        )
-    for axis, halo, begin, end, size in zip(
-        "zyx", net.halo, volume.region.begin, volume.region.end, volume.image.shape, strict=True
-    ):
-        if min(begin or halo, size - end or halo) < halo and experiment.prepare.context < halo:
-            raise ConfigError(
-                f"prepare.context: {experiment.prepare.context} is less than the network's halo of {halo} along {axis}; raise it to {halo}"
-            )
-
-
-def create(experiment: Experiment, model: str, volume: str, results: Path, restart: bool) -> None:
-    """Lay out affinities.zarr."""
-    job = _job(experiment, model, volume, results)
-    job.step.create(job.store, lambda: ome_zarr.create(job.store, job.spec), restart)
 
 
 def predict_slice(experiment: Experiment, model: str, volume: str, results: Path, part: Part) -> None:
     """Predict the blocks of a slice that are not done yet."""
-    job = _job(experiment, model, volume, results)
+    job = predict_job(experiment, model, volume, results)
     job.step.check_created()
     devices = _devices(job.settings.device)
     forwards: queue.Queue[Forward] = queue.Queue()
@@ -127,7 +40,7 @@ def predict_slice(experiment: Experiment, model: str, volume: str, results: Path
     def work(box: Box) -> None:
         mask = job.volume.mask_box(box)
         if mask is not None and not mask.any():
-            ome_zarr.write(array, box, np.zeros((job.channels, *box.shape), np.uint8))
+            ome_zarr.write(array, box, np.zeros((len(job.offsets), *box.shape), np.uint8))
             return
         predicted = to_uint8(_predict_box(job, tiler, tiles, box, forwards))
         if mask is not None:
@@ -138,26 +51,13 @@ def predict_slice(experiment: Experiment, model: str, volume: str, results: Path
         job.step.run(part, work, threads)
 
 
-def finish(experiment: Experiment, model: str, volume: str, results: Path) -> None:
-    """Write the metadata of affinities.zarr once every block is there."""
-    job = _job(experiment, model, volume, results)
-    offsets = job.network.offsets[: job.channels]
-    described = {
-        "offsets": [list(offset) for offset in offsets],
-        "convention": "channel k at a voxel is the affinity to the voxel + offsets[k]; 255 is the same object",
-        "weights": markers.file_fingerprint(job.weights),
-        "fingerprint": job.step.fingerprint,
-    }
-    job.step.finish(lambda: ome_zarr.finish(job.store, job.spec, described))
-
-
-def _tiler(job: _Job) -> Tiler:
+def _tiler(job: PredictJob) -> Tiler:
     chosen = {
         "none": (IDENTITY,),
         "mirror": mirrors(),
         "symmetries": symmetries(job.volume.geometry.anisotropic),
     }[job.settings.augment]
-    return Tiler(job.net, chosen, job.network.offsets[: job.channels])
+    return Tiler(job.net, chosen, job.offsets)
 
 
 class _TileSize:
@@ -178,7 +78,7 @@ class _TileSize:
         return self.size != tried
 
 
-def _predict_box(job: _Job, tiler: Tiler, tiles: _TileSize, box: Box, forwards: "queue.Queue[Forward]") -> Volume:
+def _predict_box(job: PredictJob, tiler: Tiler, tiles: _TileSize, box: Box, forwards: "queue.Queue[Forward]") -> Volume:
     def read(where: Box) -> Volume:
         return job.volume.image_box(where) * np.float32(2) - np.float32(1)
 
@@ -188,7 +88,10 @@ def _predict_box(job: _Job, tiler: Tiler, tiles: _TileSize, box: Box, forwards: 
             forward = _borrowing(forwards)
             if job.settings.mode == "exact":
                 return tiler.exact(read, box, tile, forward)
-            return tiler.blend(read, box, job.volume.shape, tile, job.settings.overlap, forward)
+            # Importing MONAI takes seconds, which exact prediction need not pay.
+            from sepvox.predict.blend import blend
+
+            return blend(tiler, read, box, job.volume.shape, tile, job.settings.overlap, forward)
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error) or not tiles.halve(tile, job.net.total_stride):
                 raise
@@ -221,7 +124,7 @@ def _devices(name: str) -> list[torch.device]:
     return [torch.device("cpu")]
 
 
-def _forward(job: _Job, device: torch.device) -> Forward:
+def _forward(job: PredictJob, device: torch.device) -> Forward:
     network = build(job.network)
     weights.load_into(network, job.weights)
     convert_conv3d_weight_memory_format(network.eval().to(device), torch.channels_last_3d)
@@ -230,4 +133,4 @@ def _forward(job: _Job, device: torch.device) -> Forward:
     autocast: Any = torch.autocast(
         device.type, dtype=torch.bfloat16, enabled=wanted == "bfloat16" or (wanted == "auto" and fits)
     )
-    return torch_forward(network, device, autocast, job.channels)
+    return torch_forward(network, device, autocast, len(job.offsets))

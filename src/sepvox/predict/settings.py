@@ -16,7 +16,7 @@ class PredictSettings(Settings):
     )
     tile: Shape | None = Field(
         None,
-        description="Output voxels per forward pass, z y x; chosen from the network by default, halved when memory runs out.",
+        description="Exact mode: output voxels per forward pass; blend mode: input of the network; z y x. The block by default, halved when memory runs out.",
     )
     overlap: Annotated[float, Field(gt=0, le=0.5)] = Field(
         0.25, description="Blend mode: overlap of neighbouring tiles, as a fraction of the tile."

@@ -1,20 +1,16 @@
-"""Tiles: a network applied to any box of a volume of any size.
+"""Exact tiles: a network applied to any box of a volume of any size, as if the whole volume were passed at once.
 
-exact   A box is predicted from itself and the halo, aligned to the network's total stride, so that the result equals one
-        pass over the whole volume, mirrored outward at its faces.
-blend   Overlapping tiles on a fixed lattice are averaged with Gaussian weights; cheaper where the halo is large, and not
-        equal to one pass.
+A box is predicted from itself and the halo, aligned to the network's total stride, so that the result equals one pass over
+the whole volume, mirrored outward at its faces.
 
 `forward` takes float32 (z, y, x) in [-1, 1] of an admissible shape and returns probabilities float32 (c, z, y, x).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import torch
-from monai.data.utils import compute_importance_map
 from numpy.typing import NDArray
 
 from sepvox.blocks import Box, Lattice, Triple, triple
@@ -25,9 +21,6 @@ from sepvox.symmetries import Symmetry, apply, undo_on_affinities
 Volume = NDArray[np.float32]
 Forward = Callable[[Volume], Volume]
 Read = Callable[[Box], Volume]
-
-# Relative standard deviation of the blending weights, as in nnU-Net's sliding window (Isensee et al. 2021).
-BLEND_SIGMA = 0.125
 
 
 @dataclass(frozen=True)
@@ -96,63 +89,6 @@ class Tiler:
             read(Box(outer.begin, triple([b + n for b, n in zip(outer.begin, shape, strict=True)]))), forward
         )
         return predicted[:, *inner.shift([-b for b in wanted.begin]).slices]
-
-    def blend(self, read: Read, box: Box, shape: Triple, tile: Triple, overlap: float, forward: Forward) -> Volume:
-        """Probabilities (c, z, y, x) of a box from overlapping tiles of a lattice anchored at the volume's first voxel.
-
-        `tile` is the network's input; a tile at the far faces of the volume of `shape` is moved inside where it fits.
-        """
-        stride = self.net.total_stride
-        size = self.net.admissible(tile)
-        out = self.net.output_shape(size)
-        crop = self._blend_crop(size, out)
-        step = triple([max(s, int(o * (1 - overlap)) // s * s) for o, s in zip(out, stride, strict=True)])
-        weights = compute_importance_map(out, mode="gaussian", sigma_scale=BLEND_SIGMA).numpy().astype(np.float64)
-        total = np.zeros((len(self.offsets), *box.shape), np.float64)
-        norm = np.zeros(box.shape, np.float64)
-        starts = [_starts(n, o, s) for n, o, s in zip(shape, out, step, strict=True)]
-        for begin in product(*starts):
-            covered = Box(triple(begin), triple([b + o for b, o in zip(begin, out, strict=True)]))
-            inner = covered.clip(box)
-            if not inner.size:
-                continue
-            outer = triple([b - c for b, c in zip(begin, crop, strict=True)])
-            image = read(Box(outer, triple([b + n for b, n in zip(outer, size, strict=True)])))
-            predicted = self._blended(image, forward)
-            where, source = inner.inside(box).slices, inner.inside(covered).slices
-            total[:, *where] += predicted[:, *source] * weights[source]
-            norm[where] += weights[source]
-        return (total / norm).astype(np.float32)
-
-    def _blend_crop(self, size: Triple, out: Triple) -> Triple:
-        return triple([(n - o) // 2 for n, o in zip(size, out, strict=True)])
-
-    def _blended(self, image: Volume, forward: Forward) -> Volume:
-        total: Volume | None = None
-        for symmetry in self.symmetries:
-            predicted = forward(np.ascontiguousarray(apply(symmetry, image)))
-            if len(self.symmetries) > 1:
-                predicted, known = undo_on_affinities(symmetry, predicted, self.offsets)
-                _fill_unknown(predicted, known)
-            total = predicted if total is None else total + predicted
-        assert total is not None
-        return total / np.float32(len(self.symmetries))
-
-
-def _fill_unknown(predicted: Volume, known: Sequence[tuple[slice, slice, slice]]) -> None:
-    """Where a turned affinity is unknown, at a tile's outermost voxels, put its neighbour's value."""
-    for channel, region in enumerate(known):
-        for axis, part in enumerate(region):
-            index = np.clip(np.arange(predicted.shape[1 + axis]), part.start, part.stop - 1)
-            predicted[channel] = np.take(predicted[channel], index, axis=axis)
-
-
-def _starts(size: int, out: int, step: int) -> list[int]:
-    """Begins of tiles of `out` voxels every `step`, until an axis of `size` is covered."""
-    starts = [0]
-    while starts[-1] + out < size:
-        starts.append(starts[-1] + step)
-    return starts
 
 
 def to_uint8(probabilities: Volume) -> NDArray[np.uint8]:

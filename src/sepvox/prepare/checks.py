@@ -65,6 +65,12 @@ def check_labels_block(block: NDArray[Any], origin: Position, name: str) -> None
     InputError: names the dtype, or says how many labels of the block are negative and where the first one is.
     """
     check_labels_dtype(block.dtype, name)
+    if block.dtype == np.uint64 and block.size and int(block.max()) >= 2**63:
+        where = tuple(i + o for i, o in zip(_first(block >= 2**63, (0, 0, 0)), origin, strict=True))
+        raise InputError(
+            f"{name}: the label at {_at(where)} is {block.max()}, expected less than 2**63; some files mark ignored voxels "
+            "so: set them to 0, which is not learned and not scored"
+        )
     if block.dtype.kind != "i":
         return
     negative = block < 0

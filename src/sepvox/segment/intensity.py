@@ -18,8 +18,8 @@ from skimage.segmentation import watershed
 from sepvox.errors import InputError
 
 SCORING = "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>"
-SIGMAS = (1.0, 2.0)
-QUANTILES = (0.25, 0.4, 0.55)
+SIGMAS = (0.5, 1.0)
+QUANTILES = (0.1, 0.2, 0.35)
 MERGE_THRESHOLDS = (0.0, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
 
 _SEED_SMOOTHING = 1.0

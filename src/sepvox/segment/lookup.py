@@ -64,8 +64,7 @@ def lookup_tables(
         joined = below
         table[row] = fragment_ids[parent]
         if minimum_size > 1:
-            voxels = np.zeros(len(parent), np.int64)
-            np.add.at(voxels, parent, sizes)
+            voxels = np.bincount(parent, weights=sizes, minlength=len(parent))
             table[row, voxels[parent] < minimum_size] = 0
     return table
 
@@ -93,8 +92,9 @@ def apply_lookup(fragments: Ids, ids: Ids, segments: Ids) -> Ids:
     """
     mapped, unknown = _map_runs(np.ascontiguousarray(fragments).ravel(), ids, segments)
     if unknown:
-        raise _unknown(unknown, "fragments")
-    return mapped.reshape(fragments.shape)
+        raise _unknown(int(unknown), "fragments")
+    segmentation: Ids = mapped.reshape(fragments.shape)
+    return segmentation
 
 
 def _unknown(fragment: int, where: str) -> StoreError:
@@ -131,7 +131,7 @@ def _unite(parent: Index, ends: Index) -> None:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _map_runs(fragments: Ids, ids: Ids, segments: Ids) -> tuple[Ids, int]:
+def _map_runs(fragments: Ids, ids: Ids, segments: Ids) -> tuple[Ids, np.uint64]:
     """Mapped array, and the first id that is not in `ids`, or 0."""
     mapped = np.empty_like(fragments)
     last, segment = np.uint64(0), np.uint64(0)

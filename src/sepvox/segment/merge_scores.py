@@ -135,7 +135,9 @@ def merge_scores(
 def nearest_affinities(
     affinities: NDArray[np.uint8] | NDArray[np.float32], shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    """Copy the three nearest affinities as waterz takes them: float32 (3, z, y, x), contiguous, 0 to 1.
+    """Give the three nearest affinities as waterz takes them: float32 (3, z, y, x), contiguous, 0 to 1.
+
+    Affinities that are so already are returned as they are, not copied.
 
     Raises
     ------
@@ -143,7 +145,9 @@ def nearest_affinities(
         If there are fewer than three channels, the shape is another, or the type is neither uint8 nor float32.
     """
     if affinities.ndim != 4 or len(affinities) < 3 or affinities.shape[1:] != shape:
-        raise InputError(f"affinities: shape {affinities.shape} where (3 or more, {', '.join(map(str, shape))}) was due")
+        raise InputError(
+            f"affinities: shape {affinities.shape} where (3 or more, {', '.join(map(str, shape))}) was due"
+        )
     if affinities.dtype == np.uint8:
         return np.multiply(affinities[:3], np.float32(1 / 255), dtype=np.float32)
     if affinities.dtype != np.float32:
@@ -186,9 +190,7 @@ def _dense(fragments: Ids) -> tuple[Ids, Ids]:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _first_connected(
-    edges: NDArray[np.int64], merged: NDArray[np.int64], reached: Scores, nodes: int
-) -> Scores:
+def _first_connected(edges: NDArray[np.int64], merged: NDArray[np.int64], reached: Scores, nodes: int) -> Scores:
     """When the two ends of each edge first are in one set, if sets are united in the order of `merged`.
 
     Union by rank without path compression leaves trees of logarithmic depth whose links carry rising times towards

@@ -41,7 +41,7 @@ class FragmentSettings(Settings):
         None, description="Low and high threshold of waterz's watershed; by default quantiles of the affinities."
     )
     minimum_size: NonNegative = Field(
-        0, description="Fragments of fewer voxels are merged into their best neighbour of the same cell."
+        100, description="Fragments of fewer voxels are merged into their best neighbour of the same cell."
     )
 
 
@@ -56,9 +56,9 @@ class AgglomerateSettings(Settings):
     cell: Shape = Field(
         (256, 256, 256), description="Lattice on which merge scores are computed, a multiple of the fragments' cell."
     )
-    context: NonNegative = Field(32, description="Voxels around a cell that take part in its agglomeration.")
+    context: Positive = Field(32, description="Voxels around a cell that take part in its agglomeration.")
     thresholds: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
-        tuple(round(0.05 * i, 2) for i in range(1, 20)),
+        (*(round(0.05 * i, 2) for i in range(1, 20)), 0.97, 0.98, 0.99),
         description="Thresholds on the merge score (1 - affinity) that are scored; regions merge below it.",
     )
 

@@ -25,7 +25,7 @@ Ids = NDArray[np.uint64]
 Triple = tuple[int, int, int]
 Box = tuple[slice, slice, slice]
 
-LOW_QUANTILE, HIGH_QUANTILE = 0.1, 0.6
+LOW_QUANTILE, HIGH_QUANTILE = 0.4, 0.7
 
 
 def fragments_of_cell(
@@ -92,7 +92,8 @@ def fragments_of_cell(
     if settings.minimum_size > 1:
         within = tuple(np.ascontiguousarray(channel[core]) for channel in nearest)
         labels = _merge_small(labels, within, settings.minimum_size, settings.by_section)
-    return _positions(labels, origin, volume_shape)[labels]
+    fragments: Ids = _positions(labels, origin, volume_shape)[labels]
+    return fragments
 
 
 def waterz_thresholds(histogram: NDArray[np.integer]) -> tuple[float, float]:
@@ -118,7 +119,9 @@ def waterz_thresholds(histogram: NDArray[np.integer]) -> tuple[float, float]:
         If there are not 256 counts, or none of them is positive.
     """
     if histogram.shape != (256,) or histogram.sum() <= 0:
-        raise InputError(f"histogram of affinities: {histogram.shape}, sum {histogram.sum()}; expected 256 counts, not empty")
+        raise InputError(
+            f"histogram of affinities: {histogram.shape}, sum {histogram.sum()}; expected 256 counts, not empty"
+        )
     cumulative = np.cumsum(histogram) / histogram.sum()
     low, high = (int(np.searchsorted(cumulative, quantile)) for quantile in (LOW_QUANTILE, HIGH_QUANTILE))
     if low >= high:
@@ -166,7 +169,8 @@ def _seeds(open_to: Floats, settings: FragmentSettings, voxel_size: tuple[float,
     sigma = [settings.seed_smoothing / s for s in scale]
     if not settings.by_section:
         distance = distance_transform(open_to >= settings.boundary_threshold, sampling=scale, number_of_threads=1)
-        return label(_maxima(distance, sigma, radius))
+        whole: Ids = label(_maxima(distance, sigma, radius))
+        return whole
     seeds = np.zeros(open_to.shape, np.uint64)
     for z, section in enumerate(open_to):
         distance = distance_transform(section >= settings.boundary_threshold, sampling=scale[1:], number_of_threads=1)
@@ -183,21 +187,22 @@ def _maxima(distance: Floats, sigma: list[float], radius: list[int]) -> NDArray[
 
 
 def _grow(height: Floats, markers: Ids, inside: NDArray[np.bool_], by_section: bool) -> Ids:
-    if not by_section:
-        return np.asarray(watershed(height, markers, mask=inside), np.uint64)
-    return np.stack([watershed(h, m, mask=i) for h, m, i in zip(height, markers, inside, strict=True)])
+    grown: Ids
+    if by_section:
+        grown = np.stack([watershed(h, m, mask=i) for h, m, i in zip(height, markers, inside, strict=True)])
+    else:
+        grown = watershed(height, markers, mask=inside)
+    return grown
 
 
-def _waterz_regions(
-    nearest: Floats, settings: FragmentSettings, distribution: tuple[float, float] | None
-) -> Ids:
+def _waterz_regions(nearest: Floats, settings: FragmentSettings, distribution: tuple[float, float] | None) -> Ids:
     thresholds = settings.waterz_thresholds or distribution
     if thresholds is None or not thresholds[0] < thresholds[1]:
         raise ConfigError(
             f"segment.fragments.waterz_thresholds: {thresholds} where a low and a higher threshold were expected"
         )
     if settings.by_section:
-        nearest[0] = 0
+        nearest = np.stack([np.zeros_like(nearest[0]), nearest[1], nearest[2]])
     with silent_stdout():
         runs = waterz.agglomerate(
             nearest,
@@ -236,7 +241,8 @@ def _merge_small(labels: Ids, affinities: tuple[Floats, ...], minimum_size: int,
         root = joined[root]
         sizes = np.bincount(joined, weights=sizes, minlength=len(root)).astype(np.int64)
         ends, total, faces = _sum_by_pair(joined[ends], total, faces)
-    return root.astype(np.uint64)[labels]
+    merged: Ids = root.astype(np.uint64)[labels]
+    return merged
 
 
 def _contacts(
@@ -259,8 +265,8 @@ def _sum_by_pair(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
     apart = ends[:, 0] != ends[:, 1]
     pairs, at = np.unique(np.sort(ends[apart], axis=1), axis=0, return_inverse=True)
-    summed = np.bincount(at, weights=total[apart], minlength=len(pairs))
-    return pairs, summed, np.bincount(at, weights=faces[apart], minlength=len(pairs)).astype(np.int64)
+    summed = [np.bincount(at, weights=part[apart], minlength=len(pairs)) for part in (total, faces)]
+    return pairs, summed[0].astype(np.float64), summed[1].astype(np.int64)
 
 
 def _positions(labels: Ids, origin: Triple, volume_shape: Triple) -> Ids:

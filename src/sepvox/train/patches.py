@@ -7,9 +7,11 @@ and kept with the probability of its labelled fraction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from sepvox.blocks import Box, Lattice, Triple, triple
@@ -18,7 +20,7 @@ from sepvox.prepare.volume import PreparedVolume
 from sepvox.settings import Offset
 from sepvox.train.augment import augment, source_shape
 from sepvox.train.settings import TrainSettings
-from sepvox.train.targets import affinities, erode
+from sepvox.train.targets import BOUNDARY, affinities, erode
 
 # A volume with hardly any labels must not make the search for a patch endless.
 ATTEMPTS = 20
@@ -79,7 +81,7 @@ class Patches(Dataset[dict[str, torch.Tensor]]):
         box = self._position(volume, source_shape(self._settings.patch, self._settings.augment, anisotropic), rng)
         image, labels = augment(
             volume.image_box(box),
-            volume.labels_box(box).astype(np.int64),
+            training_labels(volume, box, self._settings.background),
             self._settings.augment,
             rng,
             anisotropic,
@@ -106,6 +108,15 @@ class Patches(Dataset[dict[str, torch.Tensor]]):
                 break
         outer = triple([b - m for b, m in zip(begin, margin, strict=True)])
         return Box(outer, triple([b + s for b, s in zip(outer, shape, strict=True)]))
+
+
+def training_labels(volume: PreparedVolume, box: Box, background: Literal["unknown", "boundary"]) -> NDArray[np.int64]:
+    """Labels of a box; 0 inside the region becomes `BOUNDARY` where background is boundary, and is unknown elsewhere."""
+    labels = volume.labels_box(box).astype(np.int64)
+    if background == "boundary":
+        inside = labels[box.clip(Box.of(volume.shape)).inside(box).slices]
+        inside[inside == 0] = BOUNDARY
+    return labels
 
 
 def check_patch_fits(name: str, volume: PreparedVolume, patch: Triple) -> None:

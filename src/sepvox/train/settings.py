@@ -49,6 +49,10 @@ class TrainSettings(Settings):
         0,
         description="Voxels by which labels are eroded in each section before affinities are made, so that touching objects get a boundary.",
     )
+    background: Literal["unknown", "boundary"] = Field(
+        "unknown",
+        description="What label 0 means inside a region: unknown, and left out, or membrane and outside, and separated.",
+    )
     learning_rate: PositiveFloat = Field(1e-3, description="Learning rate of Adam.")
     betas: tuple[Probability, Probability] = Field((0.9, 0.999), description="Momentum coefficients of Adam.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 weight decay of Adam.")

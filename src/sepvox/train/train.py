@@ -75,7 +75,6 @@ def _fingerprint(experiment: Experiment, volumes: dict[str, PreparedVolume]) -> 
         experiment.train.model_dump(mode="json", exclude=free),
         resolved(experiment.network).model_dump(mode="json"),
         markers.file_fingerprint(Path(start)) if start else None,
-        experiment.segment.model_dump(mode="json") if experiment.train.select == "voi" else None,
         [(name, experiment.volumes[name].role, volume.fingerprint) for name, volume in volumes.items()],
     )
 
@@ -127,7 +126,7 @@ class _Run:
         )
         self.trainer = make_trainer(self.network, self.optimizer, self.loss, loader, settings, self.precision)
         crops = [
-            validation.crop_of(volumes[name], settings.validation_crop, shape, net.offsets)
+            validation.crop_of(volumes[name], settings.validation_crop, shape, net.offsets, settings.background)
             for name in experiment.named("validate")
         ]
         device = self.precision.device
@@ -195,7 +194,12 @@ class _Run:
             trainer.add_event_handler(Events.COMPLETED, writer.close)
         trainer.add_event_handler(due(every), self._validate)
         trainer.add_event_handler(due(settings.checkpoint_every), self._save)
-        bar = ProgressBar(persist=True, mininterval=1 if sys.stderr.isatty() else 30, desc="train", bar_format="{desc} {n_fmt}/{total_fmt} {elapsed}<{remaining} {rate_fmt}{postfix}")
+        bar = ProgressBar(
+            persist=True,
+            mininterval=1 if sys.stderr.isatty() else 30,
+            desc="train",
+            bar_format="{desc} {n_fmt}/{total_fmt} {elapsed}<{remaining} {rate_fmt}{postfix}",
+        )
         bar.attach(trainer, output_transform=lambda out: {"loss": float(out["loss"].detach())})
 
     def _step(self, engine: Engine) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from sepvox.segment.merge_scores import merge_scores
 from sepvox.segment.settings import SegmentSettings
 from sepvox.segment.watershed import fragments_of_cell
 from sepvox.settings import Offset
+from sepvox.train.patches import training_labels
 from sepvox.train.targets import affinities
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -36,7 +37,13 @@ class Crop:
     voxel_size: tuple[float, float, float]
 
 
-def crop_of(volume: PreparedVolume, wanted: Triple, net: Geometry, offsets: Sequence[Offset]) -> Crop:
+def crop_of(
+    volume: PreparedVolume,
+    wanted: Triple,
+    net: Geometry,
+    offsets: Sequence[Offset],
+    background: Literal["unknown", "boundary"],
+) -> Crop:
     """The centre crop of a volume, at most `wanted` voxels, read with the network's halo."""
     size = triple([min(w, n) for w, n in zip(wanted, volume.shape, strict=True)])
     begin = triple([(n - s) // 2 for n, s in zip(volume.shape, size, strict=True)])
@@ -45,7 +52,7 @@ def crop_of(volume: PreparedVolume, wanted: Triple, net: Geometry, offsets: Sequ
     shape = net.admissible(triple([s + 2 * h for s, h in zip(size, net.halo, strict=True)]))
     image = volume.image_box(Box(outer, triple([b + s for b, s in zip(outer, shape, strict=True)])))
     labels = volume.labels_box(box)
-    targets, mask = affinities(labels, offsets)
+    targets, mask = affinities(training_labels(volume, box, background), offsets)
     lead = net.halo if net.padding == "same" else (0, 0, 0)
     z, y, x = (slice(h, h + s) for h, s in zip(lead, size, strict=True))
     return Crop(

@@ -1,9 +1,10 @@
 """A synthetic EM volume of neuropil, with the exact label of every voxel.
 
 The volume is a function of absolute position and of its settings: any box of it can be made alone, in memory and time that
-depend on the box only, and boxes agree to the byte. Its shape limits what may be asked for and changes nothing else. Order of making: *tissue* (territories, membranes, organelles), *imaging*
-(anisotropic blur, then noise), *sections* (each z section is shifted as a whole, image and labels alike, and some are blank
-in the image only).
+depend on the box only, and boxes agree to the byte. Its shape limits what may be asked for and changes nothing else.
+
+Order of making: *tissue* (territories, membranes, organelles), *imaging* (uneven illumination, anisotropic blur, then noise),
+*sections* (each z section is shifted as a whole, image and labels alike, and some are blank in the image only).
 """
 
 import numpy as np
@@ -21,6 +22,7 @@ Box = tuple[int, int, int]
 
 _CELLS_PER_SPACING = 0.55
 _GREY_RANGE = 130.0
+_ILLUMINATION = 9.0
 
 
 def _kernel(deviation: float) -> NDArray[np.float64]:
@@ -128,6 +130,7 @@ def em_phantom(settings: EMPhantomSettings, begin: Box, end: Box) -> tuple[NDArr
         membrane_width=settings.membrane_width,
         organelles=settings.organelles,
     )
+    grey += np.float32(_ILLUMINATION) * field(12, 48.0)
     for dimension, kernel in enumerate(kernels):
         if kernel.size > 1:
             grey = correlate1d(grey, kernel, axis=dimension, mode="nearest")

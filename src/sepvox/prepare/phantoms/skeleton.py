@@ -101,6 +101,11 @@ def _edges(points: NDArray[np.float64], size: int) -> tuple[NDArray[np.int64], N
                         neighbour[n, slot] = _cell(size, z + dz, y + dy, x + dx)
                         for axis in range(3):
                             vector[n, slot, axis] = near[i, axis]
+    # Each end looked for intruders among its own neighbours only; an edge must stand from both ends.
+    for n in range(size**3):
+        for slot in range(26):
+            if neighbour[n, slot] >= 0 and neighbour[neighbour[n, slot], 25 - slot] < 0:
+                neighbour[n, slot] = -1
     return neighbour, vector
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from sepvox.prepare.phantoms.noise import FloatArray, uniform
 from sepvox.prepare.phantoms.skeleton import SIZE, Skeleton
 
-MEMBRANE_GREY = 80.0
-MITOCHONDRION_GREY = 88.0
+MEMBRANE_GREY = 76.0
+MITOCHONDRION_GREY = 98.0
 
 _SOFTNESS = 0.15
 _SLENDER = 0.1
@@ -173,7 +173,7 @@ def _paint(
                 girth = calibre[neurite[node[first]]]
                 thick = girth > 0.0
                 lot = uniform(seed, label, 0, 11)
-                value = 114.0 + 90.0 * lot + 7.0 * texture[i, j, k]
+                value = 124.0 + 82.0 * lot + 7.0 * texture[i, j, k]
                 core = min(max((border - 0.6 * membrane) / 2.0, 0.0), 1.0)
                 if core > 0.0 and organelles > 0.0:
                     kind = uniform(seed, label, 1, 11)
@@ -216,14 +216,14 @@ def _paint(
                         r0, r1, r2 = r0 - along * t0, r1 - along * t1, r2 - along * t2
                         radius = spacing * (0.5 + (0.1 + 0.45 * girth) * uniform(seed, label, mark, 13))
                         inside = min(inside, spacing * np.sqrt(r0 * r0 + r1 * r1 + r2 * r2) - radius)
-                    inside = max(inside, 0.5 * membrane + 2.2 - border)
+                    inside = max(inside, 0.5 * membrane + 3.0 - border)
                     if inside < 1.0:
                         rim = _ramp(abs(inside + 1.0) - 0.6)
                         matrix = MITOCHONDRION_GREY + 5.0 * texture[i, j, k] - 14.0 * rim
                         body = _ramp(inside)
                         value += body * (matrix - value)
                 width = membrane * min(max(1.0 + 0.35 * thickness[i, j, k], 0.45), 2.2)
-                strength = min(max(1.0 + 0.25 * contrast[i, j, k], 0.5), 1.1)
+                strength = min(max(1.0 + 0.15 * contrast[i, j, k], 0.7), 1.1)
                 value -= _ramp(border - 0.5 * width) * strength * (value - MEMBRANE_GREY)
                 grey[i, j, k] = value
     return grey, labels

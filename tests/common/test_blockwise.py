@@ -1,0 +1,129 @@
+"""Blocks are done once, kept over restarts with the same settings, and never mixed with those of other settings."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from sepvox import markers
+from sepvox.blocks import Lattice, Part
+from sepvox.blockwise import Blockwise, processes
+from sepvox.errors import StaleError, StoreError
+
+LATTICE = Lattice((4, 4, 4), (2, 2, 2))
+
+
+def step(folder: Path, fingerprint: str = "one") -> Blockwise:
+    return Blockwise("test", LATTICE, folder / "done", fingerprint)
+
+
+def lay_out(folder: Path):
+    def make() -> None:
+        (folder / "store").mkdir(exist_ok=True)
+
+    return make
+
+
+def touch(folder: Path, box) -> None:
+    (folder / ("-".join(map(str, box.begin)))).touch()
+
+
+def test_interrupted_slice_goes_on_where_it_was(tmp_path):
+    blockwise, seen = step(tmp_path), []
+    blockwise.create(tmp_path / "store", lay_out(tmp_path), restart=False)
+
+    def fail_at_third(box):
+        seen.append(box)
+        if len(seen) == 3:
+            raise StoreError("disk full")
+
+    with pytest.raises(StoreError, match="disk full"):
+        blockwise.run(Part(0, 1), fail_at_third)
+    with pytest.raises(StoreError, match="6 of 8 blocks"):
+        blockwise.finish(lambda: None)
+    blockwise.run(Part(0, 1), seen.append)
+    assert len(seen) == 9
+    assert len(set(seen)) == 8
+    blockwise.finish(lambda: None)
+    assert markers.is_done(tmp_path / "done/finish.json", "one")
+
+
+def test_other_number_of_slices_finds_all_blocks_done(tmp_path):
+    blockwise, seen = step(tmp_path), []
+    blockwise.create(tmp_path / "store", lay_out(tmp_path), restart=False)
+    for index in range(3):
+        blockwise.run(Part(index, 3), seen.append)
+    for index in range(5):
+        blockwise.run(Part(index, 5), seen.append)
+    assert sorted(seen, key=lambda box: box.begin) == list(LATTICE)
+
+
+def test_same_settings_keep_blocks_even_when_the_marker_of_create_was_deleted(tmp_path):
+    blockwise, seen = step(tmp_path), []
+    blockwise.create(tmp_path / "store", lay_out(tmp_path), restart=True)
+    blockwise.run(Part(0, 1), seen.append)
+    (tmp_path / "done/create.json").unlink()
+    blockwise.create(tmp_path / "store", lay_out(tmp_path), restart=True)
+    blockwise.run(Part(0, 1), seen.append)
+    assert len(seen) == 8
+
+
+def test_other_settings_are_refused_or_moved_aside_never_mixed(tmp_path):
+    step(tmp_path).create(tmp_path / "store", lay_out(tmp_path), restart=False)
+    step(tmp_path).run(Part(0, 1), lambda box: None)
+    (tmp_path / "store/old").touch()
+    changed, seen = step(tmp_path, "two"), []
+    with pytest.raises(StaleError, match="--restart"):
+        changed.create(tmp_path / "store", lay_out(tmp_path), restart=False)
+    assert (tmp_path / "store/old").exists()
+    changed.create(tmp_path / "store", lay_out(tmp_path), restart=True)
+    assert (tmp_path / "store.stale/old").exists()
+    changed.run(Part(0, 1), seen.append)
+    assert len(seen) == 8
+
+
+def _hold(path: Path, ready, release) -> None:
+    with markers.locked(path):
+        ready.set()
+        release.wait(30)
+
+
+def test_second_process_on_the_same_slice_is_refused(tmp_path):
+    blockwise = step(tmp_path)
+    blockwise.create(tmp_path / "store", lay_out(tmp_path), restart=False)
+    context = multiprocessing.get_context("spawn")
+    ready, release = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(tmp_path / "done/locks/0-1", ready, release))
+    holder.start()
+    try:
+        assert ready.wait(30)
+        with pytest.raises(StoreError, match="another sepvox process is writing here"):
+            blockwise.run(Part(0, 1), lambda box: None)
+        with pytest.raises(StoreError, match="another sepvox process is writing here"):
+            blockwise.create(tmp_path / "store", lay_out(tmp_path), restart=True)
+    finally:
+        release.set()
+        holder.join()
+
+
+def test_blocks_run_in_several_processes(tmp_path):
+    from functools import partial
+
+    blockwise = step(tmp_path)
+    blockwise.create(tmp_path / "store", lay_out(tmp_path), restart=False)
+    with processes(2) as executor:
+        blockwise.run(Part(0, 1), partial(touch, tmp_path / "store"), executor)
+    assert len(list((tmp_path / "store").iterdir())) == 8
+    blockwise.finish(lambda: None)
+
+
+def test_marker_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "marker.json"
+    markers.mark(path, "one")
+    with pytest.raises(RuntimeError), markers.replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert markers.is_done(path, "one")
+    assert [file.name for file in tmp_path.iterdir()] == ["marker.json"]
+    path.write_text('{"finger')
+    assert not markers.is_done(path, "one")

@@ -1,0 +1,107 @@
+"""A small experiment on the phantom, run once through every verb."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sepvox.config import load
+from sepvox.layout import Layout
+
+EXPERIMENT = {
+    "experiment": "small",
+    "volumes": {
+        "learn": {"role": "train", "phantom": {"shape": [48, 64, 64], "seed": 1}},
+        "choose": {"role": "validate", "phantom": {"shape": [40, 48, 48], "seed": 2}},
+        "judge": {"role": "test", "phantom": {"shape": [40, 72, 48], "seed": 3}},
+    },
+    "prepare": {"chunk": [8, 8, 8], "shard": [16, 16, 16]},
+    "network": {"width": 4, "depth": 1},
+    "train": {
+        "iterations": 30,
+        "patch": [24, 24, 24],
+        "validate_every": 15,
+        "checkpoint_every": 5,
+        "validation_crop": [24, 24, 24],
+        "workers": 0,
+        "tensorboard": False,
+    },
+    "segment": {
+        "fragments": {"cell": [16, 16, 16], "halo": [8, 8, 8]},
+        "agglomerate": {"cell": [32, 32, 32], "context": 16, "thresholds": [0.3, 0.5, 0.7]},
+    },
+}
+
+
+def write(folder: Path, experiment: dict) -> Path:
+    path = folder / "experiment.yaml"
+    path.write_text(yaml.safe_dump(experiment))
+    return path
+
+
+def sepvox(*arguments, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
+    """Run the command line in another process."""
+    command = [str(Path(sys.executable).with_name("sepvox")), *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def segment(experiment, results: Path, volume: str) -> None:
+    """Everything from affinities to lookup tables, in this process."""
+    from sepvox.blocks import Part
+    from sepvox.segment import agglomerate, fragments, region_graph
+
+    fragments.create(experiment, "main", volume, results, restart=True)
+    fragments.fragments_slice(experiment, "main", volume, results, Part(0, 1))
+    fragments.finish(experiment, "main", volume, results)
+    region_graph.region_graph_slice(experiment, "main", volume, results, Part(0, 1))
+    agglomerate.agglomerate(experiment, "main", volume, results)
+
+
+def predict(experiment, results: Path, volume: str) -> None:
+    """Affinities of a volume, in this process."""
+    from sepvox.blocks import Part
+    from sepvox.predict import job
+    from sepvox.predict.predict import predict_slice
+
+    job.create(experiment, "main", volume, results, restart=True)
+    predict_slice(experiment, "main", volume, results, Part(0, 1))
+    job.finish(experiment, "main", volume, results)
+
+
+def relabel(experiment, results: Path, volume: str) -> None:
+    """The segmentation at the chosen threshold, in this process."""
+    from sepvox.blocks import Part
+    from sepvox.segment import relabel as step
+
+    step.create(experiment, "main", volume, results, restart=True)
+    step.relabel_slice(experiment, "main", volume, results, Part(0, 1))
+    step.finish(experiment, "main", volume, results)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """Folder, configuration and layout of the finished experiment."""
+    from sepvox.prepare.prepare import prepare
+    from sepvox.score.choose import choose
+    from sepvox.score.score import score_chosen, score_sweep
+    from sepvox.train.train import train
+
+    folder = tmp_path_factory.mktemp("small")
+    config = write(folder, EXPERIMENT)
+    experiment, results = load(config), folder / "results"
+    for volume in experiment.volumes:
+        prepare(experiment, volume, results)
+    train(experiment, "main", results)
+    for volume in experiment.predicted():
+        predict(experiment, results, volume)
+        segment(experiment, results, volume)
+        score_sweep(experiment, "main", volume, results)
+    choose(experiment, "main", results)
+    for volume in experiment.predicted():
+        relabel(experiment, results, volume)
+        score_chosen(experiment, "main", volume, results)
+    return folder, config, Layout(results / "small")
