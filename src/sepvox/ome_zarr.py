@@ -19,6 +19,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
+from sepvox import markers
 from sepvox.blocks import Box, Lattice, Triple, triple
 from sepvox.errors import StoreError
 
@@ -146,7 +147,9 @@ def finish(path: Path, spec: Spec, attributes: dict[str, Any], pyramid: bool = T
         ome["image-label"] = {"version": "0.5"}
     if spec.channels:
         ome["omero"] = {"channels": [_channel(name, index) for index, name in enumerate(spec.channels)]}
-    zarr.create_group(store=str(path), attributes={"ome": ome, "sepvox": attributes}, overwrite=False)
+    # zarr would refuse to write a group over its arrays, or remove them.
+    group = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "sepvox": attributes}}
+    markers.write_json(path / "zarr.json", group)
 
 
 def _channel(name: str, index: int) -> dict[str, Any]:

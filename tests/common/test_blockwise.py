@@ -70,7 +70,7 @@ def test_same_settings_keep_blocks_even_when_the_marker_of_create_was_deleted(tm
 
 def test_other_settings_are_refused_or_moved_aside_never_mixed(tmp_path):
     step(tmp_path).create(tmp_path / "store", lay_out(tmp_path), restart=False)
-    step(tmp_path).run(Part(0, 1), lambda box: None)
+    step(tmp_path).run(Part(0, 1), lambda _: None)
     (tmp_path / "store/old").touch()
     changed, seen = step(tmp_path, "two"), []
     with pytest.raises(StaleError, match="--restart"):
@@ -98,7 +98,7 @@ def test_second_process_on_the_same_slice_is_refused(tmp_path):
     try:
         assert ready.wait(30)
         with pytest.raises(StoreError, match="another sepvox process is writing here"):
-            blockwise.run(Part(0, 1), lambda box: None)
+            blockwise.run(Part(0, 1), lambda _: None)
         with pytest.raises(StoreError, match="another sepvox process is writing here"):
             blockwise.create(tmp_path / "store", lay_out(tmp_path), restart=True)
     finally:
@@ -120,9 +120,14 @@ def test_blocks_run_in_several_processes(tmp_path):
 def test_marker_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "marker.json"
     markers.mark(path, "one")
-    with pytest.raises(RuntimeError), markers.replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def fail_half_way() -> None:
+        with markers.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert markers.is_done(path, "one")
     assert [file.name for file in tmp_path.iterdir()] == ["marker.json"]
     path.write_text('{"finger')

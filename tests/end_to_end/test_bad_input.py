@@ -10,7 +10,6 @@ import pytest
 import tifffile
 import yaml
 import zarr
-
 from tests.end_to_end.conftest import EXPERIMENT, sepvox, write
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (20, 24, 28), dtype=np.uint8)

@@ -10,6 +10,7 @@ import torch
 import yaml
 import zarr
 from skimage.metrics import variation_of_information
+from tests.end_to_end.conftest import EXPERIMENT, predict, relabel, segment, write
 
 from sepvox import ome_zarr
 from sepvox.blocks import Box
@@ -20,7 +21,6 @@ from sepvox.nets.build import build
 from sepvox.nets.geometry import geometry
 from sepvox.prepare.volume import open_volume
 from sepvox.score.choose import choose
-from tests.end_to_end.conftest import EXPERIMENT, predict, relabel, segment, write
 
 
 def whole(path):
@@ -77,7 +77,7 @@ def test_stored_affinities_equal_one_pass_of_the_trained_network(small):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"block": [16, 16, 16]}, {"block": [32, 48, 16]}, {"block": [64, 96, 64], "processes": 2}], ids=str
+    "changes", [{"block": [32, 32, 32]}, {"block": [32, 48, 16]}, {"block": [64, 96, 64], "processes": 2}], ids=str
 )
 def test_fragments_and_segmentation_are_byte_identical_for_every_block(small, tmp_path, changes):
     folder, _, layout = small
@@ -122,7 +122,7 @@ def test_given_weights_are_applied_without_training(small, tmp_path):
 
 
 def test_masked_voxels_have_no_affinity(small, tmp_path):
-    folder, config, layout = small
+    _, _, layout = small
     image = whole(layout.image("judge"))
     mask = np.zeros(image.shape, np.uint8)
     mask[:, :40] = 1

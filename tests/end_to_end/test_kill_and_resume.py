@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests.end_to_end.conftest import EXPERIMENT, sepvox, write
 
 PROGRAM = str(Path(sys.executable).with_name("sepvox"))

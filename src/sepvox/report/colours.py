@@ -81,7 +81,7 @@ def matched_colours(ids: Labels, matched: Matched) -> Floats:
     part = known.copy()
     part[known] = ~matched.largest[at[known]]
     tone = hashed(ids[part], 4)[:, None]
-    found[part] = np.where(tone < 0.5, found[part] * (0.4 + 0.7 * tone), 1 - (1 - found[part]) * (1.3 - tone))
+    found[part] = np.where(tone < 0.5, found[part] * (0.5 + 0.6 * tone), 1 - (1 - found[part]) * (1.05 - 0.6 * tone))
     found[ids == 0] = BACKGROUND
     return found
 

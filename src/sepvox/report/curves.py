@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
 from sepvox.errors import StoreError
 from sepvox.report.figures import DPI, INK
@@ -88,6 +88,9 @@ def draw_training(metrics: list[dict[str, Any]]) -> Any:
     shown = np.concatenate([values, validation])
     if len(shown) and shown.min() > 0 and shown.max() > 5 * shown.min():
         loss.set_yscale("log")
+        loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        loss.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        loss.yaxis.set_minor_locator(NullLocator())
     loss.set(title="Loss", xlabel="iteration")
     loss.legend(fontsize=8, handlelength=1.2)
     checked, values = _series(metrics, "validation_voi")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from sepvox import ome_zarr
 from sepvox.blocks import Box, Lattice, triple
@@ -23,14 +23,14 @@ from sepvox.prepare.volume import PreparedVolume
 from sepvox.report import figures
 from sepvox.report.colours import borders, colours_of
 from sepvox.report.overview import draw_scale_bar
-from sepvox.report.slices import Plane, plane_at
+from sepvox.report.slices import Plane, plane_at, sampled
 
 Mask = NDArray[np.bool_]
 
 SEARCHED = 8_000_000
 BLOCK = (128, 128, 128)
 SMALLEST, LARGEST = 64, 160
-PANEL, GAP, TEXT = 250, 8, 46
+PANEL, GAP, TEXT = 250, 8, 54
 FOCUS = (0.98, 0.82, 0.25)
 PARTS = ((0.25, 0.62, 0.95), (0.95, 0.42, 0.35), (0.40, 0.80, 0.45))
 
@@ -207,18 +207,21 @@ def _draw(figure: Any, view: ErrorViews, left: float, top: float) -> None:
         left,
         top + 9,
         f"{error.kind.capitalize()} {error.rank}: {thing} {error.focus}, {error.bits:.3f} bits",
-        fontsize=9.5,
+        fontsize=11,
     )
     figures.write(
         figure,
         left,
-        top + 27,
+        top + 30,
         f"{error.voxels:,} voxels, largest {others} {shares}; shown at {place}",
-        fontsize=8,
+        fontsize=9.5,
         color=figures.PLATE_FAINT,
     )
-    grey = np.repeat(view.raw[..., None].astype(np.float64), 3, axis=-1)
-    pictures = [grey, *_coloured(view, grey)]
+    raw, truth, segmentation = (
+        sampled(voxels, _height(view.plane), PANEL) for voxels in (view.raw, view.truth, view.segmentation)
+    )
+    grey = np.repeat(raw[..., None].astype(np.float64), 3, axis=-1)
+    pictures = [grey, *_coloured(error, grey, truth, segmentation)]
     for index, (picture, title) in enumerate(zip(pictures, ("raw", "truth", "segmentation"), strict=True)):
         axes = figures.place(figure, left + index * (PANEL + GAP), top + TEXT, PANEL, _height(view.plane))
         axes.imshow(picture, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
@@ -227,7 +230,7 @@ def _draw(figure: Any, view: ErrorViews, left: float, top: float) -> None:
             0.02,
             title,
             color="white",
-            fontsize=7.5,
+            fontsize=9,
             ha="right",
             va="bottom",
             transform=axes.transAxes,
@@ -237,18 +240,20 @@ def _draw(figure: Any, view: ErrorViews, left: float, top: float) -> None:
             draw_scale_bar(axes, view.plane, PANEL)
 
 
-def _coloured(view: ErrorViews, grey: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def _coloured(
+    error: Error, grey: NDArray[np.float64], truth: NDArray[np.uint64], segmentation: NDArray[np.uint64]
+) -> list[NDArray[np.float64]]:
     """Truth and segmentation in colour over the raw picture."""
-    focused = view.truth if view.error.kind == "split" else view.segmentation
-    inside = focused == view.error.focus
-    outline = borders(inside)
+    focused = truth if error.kind == "split" else segmentation
+    inside = focused == error.focus
+    outline = inside & ~binary_erosion(inside, iterations=2, border_value=1)
     found = []
-    for labels in (view.truth, view.segmentation):
+    for labels in (truth, segmentation):
         picture = 0.75 * grey
         if labels is focused:
             picture[inside] = 0.5 * grey[inside] + 0.5 * np.array(FOCUS)
         else:
-            colours = dict(zip((part for part, _ in view.error.parts), PARTS, strict=False))
+            colours = dict(zip((part for part, _ in error.parts), PARTS, strict=False))
             for label in np.unique(labels[inside]):
                 here = labels == label if label else inside & (labels == 0)
                 colour = colours.get(int(label)) or 0.5 + 0.5 * colours_of(np.array([label], np.uint64))[0]

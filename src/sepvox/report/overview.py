@@ -13,12 +13,12 @@ from sepvox.layout import Layout
 from sepvox.prepare.volume import PreparedVolume
 from sepvox.report import figures
 from sepvox.report.colours import match, paint
-from sepvox.report.slices import Plane, central_planes, scale_bar
+from sepvox.report.slices import Plane, central_planes, sampled, scale_bar
 
 PANEL = 320
 GAP = 8
-LEFT = 74
-TOP = 34
+LEFT = 84
+TOP = 36
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,17 @@ def draw_overview(views: list[Views]) -> Any:
     width = LEFT + len(titles) * (PANEL + GAP)
     figure = figures.plate(width, TOP + sum(heights) + GAP * len(views))
     for column, title in enumerate(titles):
-        figures.write(figure, LEFT + column * (PANEL + GAP), 10, title, fontsize=10)
+        figures.write(figure, LEFT + column * (PANEL + GAP), 10, title, fontsize=12)
     top: float = TOP
     for view, height in zip(views, heights, strict=True):
-        figures.write(figure, 10, top + 4, view.plane.name(), fontsize=8, color=figures.PLATE_FAINT, linespacing=1.6)
-        pictures = [view.raw, view.affinities, paint(view.fragments), paint(view.segmentation, matched)]
+        figures.write(figure, 10, top + 4, view.plane.name(), fontsize=10, color=figures.PLATE_FAINT, linespacing=1.5)
+        panel = view.plane.size[1] * scale
+        # Labels are painted pixel by pixel, so that borders are thin lines on coarse and anisotropic voxels too.
+        labels = [sampled(voxels, height, panel) for voxels in (view.fragments, view.segmentation)]
+        pictures = [view.raw, view.affinities, paint(labels[0]), paint(labels[1], matched)]
         if view.truth is not None:
-            pictures.append(paint(view.truth))
+            pictures.append(paint(sampled(view.truth, height, panel)))
         for column, picture in enumerate(pictures):
-            panel = view.plane.size[1] * scale
             axes = figures.place(figure, LEFT + column * (PANEL + GAP), top, panel, height)
             axes.imshow(picture, cmap="gray", vmin=0, vmax=1, aspect="auto")
             if column == 0 and view is views[0]:
@@ -95,9 +97,9 @@ def draw_scale_bar(axes: Any, plane: Plane, pixels: float) -> None:
     share, pixel = length / plane.size[1], 1 / pixels
     tall = plane.size[1] / plane.size[0]
     ground = {"transform": axes.transAxes, "linewidth": 0}
-    wide = max(share, 6.2 * len(text) * pixel)
+    wide = max(share, 7.6 * len(text) * pixel)
     axes.add_patch(
-        Rectangle((4 * pixel, 4 * pixel * tall), wide + 10 * pixel, 25 * pixel * tall, color="#000000aa", **ground)
+        Rectangle((4 * pixel, 4 * pixel * tall), wide + 10 * pixel, 28 * pixel * tall, color="#000000aa", **ground)
     )
     axes.add_patch(Rectangle((9 * pixel, 9 * pixel * tall), share, 3 * pixel * tall, color="white", **ground))
-    axes.text(9 * pixel, 15 * pixel * tall, text, color="white", fontsize=7.5, va="bottom", transform=axes.transAxes)
+    axes.text(9 * pixel, 15 * pixel * tall, text, color="white", fontsize=9, va="bottom", transform=axes.transAxes)

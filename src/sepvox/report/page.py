@@ -78,20 +78,20 @@ def table(
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>\n'
 
 
-def picture(png: bytes, description: str, caption: str = "") -> str:
+def picture(png: bytes, description: str) -> str:
     """A PNG figure, inside the page."""
     source = b64encode(png).decode()
-    return _figure(f'<img alt="{escape(description)}" src="data:image/png;base64,{source}">', caption)
+    return _figure(f'<img alt="{escape(description)}" src="data:image/png;base64,{source}">')
 
 
 def chart(svg: str, width: int, caption: str = "") -> str:
     """An inline SVG figure, at most `width` pixels wide."""
-    return _figure(f'<div style="max-width:{width}px">{svg}</div>', caption)
+    return _figure(f'<div style="max-width:{width}px;--wide:{width}px">{svg}</div>', caption)
 
 
-def _figure(content: str, caption: str) -> str:
+def _figure(content: str, caption: str = "") -> str:
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f"<figure>{content}{below}</figure>\n"
+    return f'<figure><div class="scroll">{content}</div>{below}</figure>\n'
 
 
 def folded(title: str, text: str) -> str:

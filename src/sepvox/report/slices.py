@@ -98,6 +98,15 @@ def central_planes(shape: Triple, geometry: Geometry) -> tuple[Plane, Plane, Pla
     return z, y, x
 
 
+def sampled(picture: Array, rows: float, columns: float) -> Array:
+    """A picture brought to about `rows` x `columns` pixels, each taking the value of the pixel that its centre lies in."""
+    at = [
+        ((np.arange(round(count)) + 0.5) * n / round(count)).astype(np.intp)
+        for n, count in zip(picture.shape, (rows, columns), strict=False)
+    ]
+    return np.asarray(picture[np.ix_(*at)])
+
+
 def scale_bar(width: float, geometry: Geometry) -> tuple[float, str]:
     """A round length of at most a third of `width` world units, and how it is written."""
     magnitude = 10.0 ** np.floor(np.log10(width / 3))

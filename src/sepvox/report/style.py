@@ -26,11 +26,11 @@ p { max-width: 48rem; margin: 0.5rem 0; }
 a { color: var(--accent); text-decoration: none; }
 a:hover { text-decoration: underline; }
 nav { display: flex; flex-wrap: wrap; gap: 0.2rem 1.1rem; margin-top: 0.7rem; font-size: 0.9rem; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 0.7rem; margin: 1.4rem 0; padding: 0; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.6rem, 1fr)); gap: 0.7rem; margin: 1.4rem 0; padding: 0; }
 .facts div { padding: 0.7rem 0.9rem; border-radius: 8px; background: var(--raised); }
 .facts dt { color: var(--faint); font-size: 0.8rem; }
-.facts dd { margin: 0.1rem 0 0; font-size: 1.35rem; font-weight: 600; font-variant-numeric: tabular-nums; line-height: 1.25; }
-.facts small { color: var(--faint); font-size: 0.78rem; font-weight: 400; }
+.facts dd { margin: 0.1rem 0 0; font-size: 1.2rem; font-weight: 600; white-space: nowrap; font-variant-numeric: tabular-nums; line-height: 1.25; }
+.facts small { display: block; color: var(--faint); font-size: 0.78rem; font-weight: 400; }
 .scroll { overflow-x: auto; margin: 0.6rem 0; }
 table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.32rem 0.8rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
@@ -40,8 +40,9 @@ td.number, th.number { text-align: right; }
 tr.strong td { font-weight: 600; }
 td.bar { background: linear-gradient(90deg, var(--bar) var(--share), transparent var(--share)) no-repeat 0 50% / 100% 68%; min-width: 8rem; }
 figure { margin: 0.8rem 0; }
-figure img { display: block; width: 100%; max-width: max-content; height: auto; border-radius: 8px; }
-figure svg { display: block; width: 100%; height: auto; }
+figure .scroll { margin: 0; border-radius: 8px; }
+figure img { display: block; width: 100%; min-width: 50rem; height: auto; border-radius: 8px; }
+figure svg { display: block; width: 100%; min-width: min(34rem, var(--wide)); height: auto; }
 figcaption { max-width: 60rem; margin-top: 0.4rem; font-size: 0.85rem; }
 details summary { cursor: pointer; color: var(--accent); }
 pre {

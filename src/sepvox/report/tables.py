@@ -99,7 +99,7 @@ def errors_table(errors: Sequence[Error]) -> str:
         Column("label", True),
         Column("voxels", True),
         Column("bits", True),
-        Column("lies in, voxels"),
+        Column("largest parts, voxels"),
     ]
     rows = []
     for error in errors:

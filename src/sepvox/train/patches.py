@@ -78,14 +78,9 @@ class Patches(Dataset[dict[str, torch.Tensor]]):
         rng = np.random.default_rng([self._settings.seed, number])
         volume = self._volumes[int(rng.choice(len(self._volumes), p=self._chances))]
         anisotropic = volume.geometry.anisotropic
-        box = self._position(volume, source_shape(self._settings.patch, self._settings.augment, anisotropic), rng)
-        image, labels = augment(
-            volume.image_box(box),
-            training_labels(volume, box, self._settings.background),
-            self._settings.augment,
-            rng,
-            anisotropic,
-        )
+        shape = source_shape(self._settings.patch, self._settings.augment, anisotropic)
+        box, labels = self._draw(volume, shape, rng)
+        image, labels = augment(volume.image_box(box), labels, self._settings.augment, rng, anisotropic)
         if self._settings.erode_labels:
             labels = erode(labels, self._settings.erode_labels)
         targets, mask = affinities(labels, self._offsets)
@@ -97,17 +92,19 @@ class Patches(Dataset[dict[str, torch.Tensor]]):
             labels=torch.from_numpy(np.ascontiguousarray(labels[crop])),
         )
 
-    def _position(self, volume: PreparedVolume, shape: Triple, rng: np.random.Generator) -> Box:
-        """A box of `shape` whose central patch lies in the region."""
+    def _draw(self, volume: PreparedVolume, shape: Triple, rng: np.random.Generator) -> tuple[Box, NDArray[np.int64]]:
+        """A box of `shape` whose central patch lies in the region, and its labels."""
         patch = self._settings.patch
         margin = [(s - p) // 2 for s, p in zip(shape, patch, strict=True)]
+        inner = tuple(slice(m, m + p) for m, p in zip(margin, patch, strict=True))
         for _ in range(ATTEMPTS):
             begin = [int(rng.integers(0, n - p + 1)) for n, p in zip(volume.shape, patch, strict=True)]
-            inner = Box(triple(begin), triple([b + p for b, p in zip(begin, patch, strict=True)]))
-            if rng.random() < float(np.mean(volume.labels_box(inner) != 0)):
+            outer = triple([b - m for b, m in zip(begin, margin, strict=True)])
+            box = Box(outer, triple([b + s for b, s in zip(outer, shape, strict=True)]))
+            labels = training_labels(volume, box, self._settings.background)
+            if rng.random() < float(np.mean(labels[inner] != 0)):
                 break
-        outer = triple([b - m for b, m in zip(begin, margin, strict=True)])
-        return Box(outer, triple([b + s for b, s in zip(outer, shape, strict=True)]))
+        return box, labels
 
 
 def training_labels(volume: PreparedVolume, box: Box, background: Literal["unknown", "boundary"]) -> NDArray[np.int64]:

@@ -47,22 +47,21 @@ def view(folder: Path, model: str, volume: str | None, screenshot: Path | None) 
     left_out = [name for name in NAMES if name not in {layer.name for layer in layers}]
     napari = _napari()
 
-    viewer = napari.Viewer(title=f"{folder.name} {volume}", show=True)
-    window = viewer.window._qt_window
-    window.resize(*WINDOW)
+    viewer = napari.Viewer(title=f"{folder.resolve().name} {volume}", show=True)
+    viewer.window._qt_window.resize(*WINDOW)
     add_layers(viewer, layers)
     if left_out:
         print(f"view: {volume} has no {', '.join(left_out)}")
-    if screenshot is None:
-        napari.run()
-        return
     application = napari.qt.get_qapp()
     # The canvas gets its size while events are processed, and the camera must fit that size.
     application.processEvents()
     viewer.reset_view()
     application.processEvents()
-    viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
-    viewer.close()
+    if screenshot is None:
+        napari.run()
+    else:
+        viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
+        viewer.close()
 
 
 def add_layers(viewer: "ViewerModel", layers: list[Layer]) -> None:
@@ -74,7 +73,6 @@ def add_layers(viewer: "ViewerModel", layers: list[Layer]) -> None:
         _add(viewer, layer)
     viewer.dims.axis_labels = ("z", "y", "x")
     viewer.canvas.overlays.scale_bar.visible = True
-    viewer.reset_view()
     viewer.dims.set_point(range(3), layers[-1].centre)
 
 
