@@ -17,9 +17,10 @@ from sepvox.errors import ConfigError, StoreError
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Geometry, Spec
 from sepvox.prepare.volume import open_volume
+from sepvox.report.colours import BACKGROUND, colours_of, match, matched_colours
 from sepvox.report.errors_figure import largest_errors, read_error_views
 from sepvox.report.report import report
-from sepvox.report.slices import central_planes
+from sepvox.report.slices import WINDOW, central_planes
 from sepvox.report.timing import read_costs
 from sepvox.score.contingency import contingency
 from sepvox.score.metrics import per_object_errors
@@ -278,6 +279,26 @@ def test_anisotropic_planes_keep_their_physical_proportions():
     assert section.size == (48 * 8, 56 * 8)
     assert side.size == (56 * 8, 24 * 40)
     assert side.flat(np.zeros(side.box.shape)).shape == (56, 24)
+
+
+def test_pictures_of_a_huge_volume_read_one_bounded_layer():
+    for plane in central_planes((4000, 20000, 30000), Geometry((40.0, 4.0, 4.0))):
+        assert min(plane.box.shape) == 1
+        assert plane.box.size <= WINDOW**2
+
+
+def test_a_segment_has_the_colour_of_its_object_and_its_smaller_parts_another():
+    truth = np.repeat(np.array([[1, 2, 3]], np.uint64), 4, axis=0)
+    segments = np.array([[10, 20, 20], [10, 20, 20], [10, 20, 20], [11, 20, 0]], np.uint64)
+    matched = match([segments], [truth])
+    ids = np.array([0, 10, 11, 20, 77], np.uint64)
+    background, largest, part, merged, unmatched = matched_colours(ids, matched)
+    first, second = colours_of(np.array([1, 2], np.uint64))
+    assert background.tolist() == list(BACKGROUND)
+    assert largest.tolist() == first.tolist()
+    assert part.tolist() != first.tolist()
+    assert merged.tolist() == second.tolist()
+    assert len(set(unmatched)) == 1
 
 
 def test_the_crop_of_an_error_shows_both_of_its_parts(trained):

@@ -144,9 +144,9 @@ def _reader(source: Source, covered: Box) -> Read:
 
 
 def _write(experiment: Experiment, layout: Layout, volume: str, made: str, opened: _Opened) -> None:
+    settings = experiment.volumes[volume]
     chunk, shard, levels = experiment.prepare.chunk, experiment.prepare.shard, experiment.prepare.levels
     spec = partial(Spec, chunk=chunk, shard=shard, levels=levels)
-    name = f"volume {volume}"
     statistics = Accumulator(opened.image_dtype, opened.stored.size)
     image_spec = spec(opened.stored.shape, opened.image_dtype.name, opened.geometry.moved(opened.stored.begin))
     region_geometry = opened.geometry.moved(opened.region.begin)
@@ -161,14 +161,14 @@ def _write(experiment: Experiment, layout: Layout, volume: str, made: str, opene
         else:
             assert opened.image is not None
             block = opened.image(where)
-            check_image_block(block, where.begin, name)
+            check_image_block(block, where.begin, f"volumes.{volume}.image: {settings.image}")
         ome_zarr.write(image, box, block)
 
     def labels_work(array: Any, box: Box) -> None:
         assert opened.labels is not None
         where = box.shift(opened.region.begin)
         block = opened.labels(where)
-        check_labels_block(block, where.begin, name)
+        check_labels_block(block, where.begin, f"volumes.{volume}.labels: {settings.labels}")
         block = block.astype(np.uint64)
         if opened.split_labels:
             block = components.components_of_block(block, box, opened.region.shape)

@@ -101,8 +101,8 @@ def central_planes(shape: Triple, geometry: Geometry) -> tuple[Plane, Plane, Pla
 def sampled(picture: Array, rows: float, columns: float) -> Array:
     """A picture brought to about `rows` x `columns` pixels, each taking the value of the pixel that its centre lies in."""
     at = [
-        ((np.arange(round(count)) + 0.5) * n / round(count)).astype(np.intp)
-        for n, count in zip(picture.shape, (rows, columns), strict=False)
+        ((np.arange(count) + 0.5) * n / count).astype(np.intp)
+        for n, count in zip(picture.shape, (max(1, round(rows)), max(1, round(columns))), strict=False)
     ]
     return np.asarray(picture[np.ix_(*at)])
 

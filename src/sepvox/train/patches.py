@@ -79,8 +79,8 @@ class Patches(Dataset[dict[str, torch.Tensor]]):
         volume = self._volumes[int(rng.choice(len(self._volumes), p=self._chances))]
         anisotropic = volume.geometry.anisotropic
         shape = source_shape(self._settings.patch, self._settings.augment, anisotropic)
-        box, labels = self._draw(volume, shape, rng)
-        image, labels = augment(volume.image_box(box), labels, self._settings.augment, rng, anisotropic)
+        box, drawn = self._draw(volume, shape, rng)
+        image, labels = augment(volume.image_box(box), drawn, self._settings.augment, rng, anisotropic)
         if self._settings.erode_labels:
             labels = erode(labels, self._settings.erode_labels)
         targets, mask = affinities(labels, self._offsets)
