@@ -85,6 +85,17 @@ def test_paths_are_relative_to_the_file_and_expand_variables(tmp_path, monkeypat
     assert experiment.volumes["d"].image == "/data/d.h5"
 
 
+def test_preset_fills_what_is_not_given_and_survives_a_round_trip(tmp_path):
+    train = {"preset": "gonda2018", "patch": [44, 44, 44], "learning_rate": 0.01}
+    experiment = load(write(tmp_path, train=train))
+    assert experiment.train.learning_rate == 0.01
+    assert experiment.train.betas == (0.99, 0.999)
+    assert experiment.train.loss.switch_at == 50_000
+    again = tmp_path / "again.yaml"
+    again.write_text(dump(experiment))
+    assert load(again) == experiment
+
+
 def test_schema_in_the_workflow_is_current():
     assert json.loads((ROOT / "workflow/schemas/experiment.schema.json").read_text()) == json.loads(schema())
 

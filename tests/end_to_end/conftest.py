@@ -49,6 +49,15 @@ def sepvox(*arguments, cwd: Path, check: bool = True) -> subprocess.CompletedPro
     return done
 
 
+def whole(path):
+    """All voxels of a store."""
+    from sepvox import ome_zarr
+    from sepvox.blocks import Box
+
+    array = ome_zarr.open_level(path)
+    return ome_zarr.read(array, Box.of(array.shape[-3:]))
+
+
 def segment(experiment, results: Path, volume: str) -> None:
     """Everything from affinities to lookup tables, in this process."""
     from sepvox.blocks import Part

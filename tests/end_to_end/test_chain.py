@@ -10,9 +10,8 @@ import torch
 import yaml
 import zarr
 from skimage.metrics import variation_of_information
-from tests.end_to_end.conftest import EXPERIMENT, predict, relabel, segment, write
+from tests.end_to_end.conftest import EXPERIMENT, predict, relabel, segment, whole, write
 
-from sepvox import ome_zarr
 from sepvox.blocks import Box
 from sepvox.config import load
 from sepvox.layout import Layout
@@ -21,11 +20,6 @@ from sepvox.nets.build import build
 from sepvox.nets.geometry import geometry
 from sepvox.prepare.volume import open_volume
 from sepvox.score.choose import choose
-
-
-def whole(path):
-    array = ome_zarr.open_level(path)
-    return ome_zarr.read(array, Box.of(array.shape[-3:]))
 
 
 def test_every_store_validates_as_ome_zarr_with_one_geometry(small):
