@@ -6,7 +6,7 @@ import pytest
 from sepvox.errors import InputError
 from sepvox.prepare.phantoms.em import em_phantom
 from sepvox.prepare.settings import EMPhantomSettings
-from sepvox.segment.intensity import tune_intensity_chain
+from sepvox.score.intensity import tune_intensity_chain
 
 
 @pytest.mark.slow
