@@ -9,6 +9,7 @@ import contextlib
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class Blockwise:
             for lock in {self.done / "locks" / "create", *self.done.glob("locks/*")}:
                 locks.enter_context(markers.locked(lock))
             if not (markers.is_done(made_with, self.fingerprint) and store.exists()):
-                if made_with.exists() and store.exists():
+                if store.exists() and (made_with.exists() or (store / "zarr.json").exists()):
                     markers.set_aside(store, restart, "made with other settings or from other input")
                 self.forget()
                 lay_out()
@@ -86,15 +87,23 @@ class Blockwise:
                     bar.update(boxes[index].size)
             markers.mark(self.done / f"{part.index}-{part.count}.json", self.fingerprint)
 
-    def finish(self, complete: Callable[[], None], **more: Any) -> None:
+    def finish(self, complete: Callable[[], None]) -> None:
         """Check that every block is done, complete the store and mark the step as finished."""
+        self.check_done()
+        complete()
+        markers.mark(self.done / "finish.json", self.fingerprint)
+
+    def check_done(self) -> None:
+        """Raise StoreError unless every block was done with this fingerprint."""
         missing = [i for i in range(len(self.lattice)) if not markers.is_done(self._block(i), self.fingerprint)]
         if missing:
             raise StoreError(
-                f"{self.done}: {len(missing)} of {len(self.lattice)} blocks of {self.step} are not done; run its slices first"
+                f"{self.done}: {len(missing)} of {len(self.lattice)} blocks of {self.step} are not done with these settings; run its slices first"
             )
-        complete()
-        markers.mark(self.done / "finish.json", self.fingerprint, **more)
+
+    def forget_block(self, index: int) -> None:
+        """Let a block be done again."""
+        self._block(index).unlink(missing_ok=True)
 
     def _block(self, index: int) -> Path:
         return self.done / "blocks" / f"{index}.json"
@@ -122,6 +131,10 @@ def _finished(work: Callable[[Box], Any], boxes: dict[int, Box], executor: Execu
         for future in as_completed(futures):
             future.result()
             yield futures[future]
+    except BrokenProcessPool:
+        raise StoreError(
+            "a worker process was killed, most likely for want of memory; use fewer segment.processes or a smaller segment.block"
+        ) from None
     finally:
         for future in futures:
             future.cancel()

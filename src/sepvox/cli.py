@@ -277,11 +277,10 @@ def main() -> None:
         if error.errno is None:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        _fail(
-            str(
-                StoreError(f"{where}{error.strerror}; free space or check permissions, then run the same command again")
-            )
+        mend = (
+            "run the step that makes it" if isinstance(error, FileNotFoundError) else "free space or check permissions"
         )
+        _fail(str(StoreError(f"{where}{error.strerror}; {mend}, then run the same command again")))
 
 
 def _fail(message: str) -> None:

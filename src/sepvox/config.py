@@ -5,6 +5,7 @@ of the key (`volumes.test-part.region`) and the mend.
 """
 
 import difflib
+import glob
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from sepvox.errors import ConfigError
 from sepvox.layout import Layout
+from sepvox.nets.geometry import geometry
 from sepvox.nets.settings import NetworkSettings
 from sepvox.predict.settings import PredictSettings
 from sepvox.prepare.settings import PrepareSettings, Role, VolumeSettings
@@ -53,6 +55,7 @@ class Experiment(Settings):
             raise ValueError(
                 "a `train` section needs at least one volume of `role: validate`, on which the best checkpoint and the threshold are chosen"
             )
+        self._check_network()
         blocks = {"predict.block": self.predict.block, "segment.block": self.segment.block}
         for key, block in blocks.items():
             for axis, size, shard in zip("zyx", block or (), self.prepare.shard, strict=False):
@@ -69,6 +72,26 @@ class Experiment(Settings):
                             f"train.patch: axis {axis} is {patch}, larger than the {size} voxels of volume {name}; use a smaller patch"
                         )
         return self
+
+    def _check_network(self) -> None:
+        """What tiling and patches ask of the network; of given weights only prediction knows the architecture."""
+        if self.network.weights is not None:
+            return
+        net = geometry(self.network)
+        if self.predict.mode == "exact" and not net.exact_ok:
+            raise ValueError(
+                f"predict.mode: exact is not possible: {net.reason}; use `mode: blend`, or norm none or batch"
+            )
+        cut = any(volume.region for volume in self.volumes.values())
+        if self.predict.mode == "exact" and cut and self.prepare.context < max(net.halo):
+            raise ValueError(
+                f"prepare.context: {self.prepare.context} is less than the network's halo of {max(net.halo)}; raise it to {max(net.halo)}"
+            )
+        if self.train is not None and net.admissible(self.train.patch) != self.train.patch:
+            larger = list(net.admissible(self.train.patch))
+            raise ValueError(
+                f"train.patch: the network does not take {list(self.train.patch)}; the next larger patch that it takes is {larger}"
+            )
 
     def named(self, *roles: Role) -> list[str]:
         """Names of the volumes of these roles, in the file's order."""
@@ -93,7 +116,9 @@ class Experiment(Settings):
         for path in (settings.image, settings.labels, settings.mask):
             if path is None:
                 continue
-            found = [Path(path)] if not re.search(r"[*?\[]", path) else sorted(Path(path).parent.glob(Path(path).name))
+            pattern = not Path(path).exists() and glob.has_magic(path)
+            # Path.glob takes no absolute pattern.
+            found = [Path(p) for p in sorted(glob.glob(path, recursive=True))] if pattern else [Path(path)]  # noqa: PTH207
             for file in found:
                 metadata = [
                     file / name for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs") if (file / name).exists()
@@ -196,7 +221,7 @@ def _absolute(value: Any, config: Path, key: str) -> Any:
         )
     if "://" in expanded:
         return expanded
-    return os.path.normpath(os.path.join(config.parent, expanded))
+    return os.path.abspath(config.parent / expanded)  # noqa: PTH100
 
 
 def _explain(error: ValidationError) -> str:

@@ -52,6 +52,18 @@ def test_defaults_are_filled_in_and_the_result_loads_again(tmp_path):
         ),
         ({"network": {"name": "gonda2018-3d", "width": 8}}, r"gonda2018-3d is fixed by its paper: remove width"),
         ({"prepare": {"chunk": [32, 32, 32], "shard": [64, 48, 64]}}, r"shard: axis y is 48, not a multiple"),
+        (
+            {"network": {"norm": "instance"}},
+            r"predict\.mode: exact is not possible: instance normalisation .*`mode: blend`",
+        ),
+        (
+            {"train": {"patch": [36, 32, 32]}},
+            r"train\.patch: the network does not take \[36, 32, 32\]; .* \[40, 32, 32\]",
+        ),
+        (
+            {"volumes": {"a": {"role": "apply", "image": "a.h5", "unit": "nanometer"}}},
+            r"give voxel_size and unit together",
+        ),
         ({"volumes": {"a": {"role": "train"}}}, r"volumes\.a: give exactly one of `image` and `phantom`"),
         (
             {"volumes": {"a": {"role": "test", "image": "$NOT_SET_ANYWHERE/x.h5"}}},
@@ -86,11 +98,12 @@ def test_paths_are_relative_to_the_file_and_expand_variables(tmp_path, monkeypat
 
 
 def test_preset_fills_what_is_not_given_and_survives_a_round_trip(tmp_path):
-    train = {"preset": "gonda2018", "patch": [44, 44, 44], "learning_rate": 0.01}
+    train = {"preset": "gonda2018", "patch": [48, 48, 48], "learning_rate": 0.01, "loss": {"auxiliary_weight": 0.5}}
     experiment = load(write(tmp_path, train=train))
     assert experiment.train.learning_rate == 0.01
     assert experiment.train.betas == (0.99, 0.999)
     assert experiment.train.loss.switch_at == 50_000
+    assert experiment.train.loss.auxiliary_weight == 0.5
     again = tmp_path / "again.yaml"
     again.write_text(dump(experiment))
     assert load(again) == experiment

@@ -14,12 +14,14 @@ Ids = NDArray[np.uint64]
 SHAPE = (24, 40, 44)
 WHOLE = (slice(0, 24), slice(0, 40), slice(0, 44))
 METHODS = {
-    "distance": FragmentSettings(seed_distance=2),
-    "by section": FragmentSettings(seed_distance=2, by_section=True),
-    "waterz": FragmentSettings(method="waterz", waterz_thresholds=(0.3, 0.9)),
-    "waterz by section": FragmentSettings(method="waterz", waterz_thresholds=(0.3, 0.9), by_section=True),
+    "distance": FragmentSettings(seed_distance=2, minimum_size=0),
+    "by section": FragmentSettings(seed_distance=2, by_section=True, minimum_size=0),
+    "waterz": FragmentSettings(method="waterz", waterz_thresholds=(0.3, 0.9), minimum_size=0),
+    "waterz by section": FragmentSettings(
+        method="waterz", waterz_thresholds=(0.3, 0.9), by_section=True, minimum_size=0
+    ),
     "minimum size": FragmentSettings(seed_distance=2, minimum_size=40),
-    "background": FragmentSettings(seed_distance=2, background_threshold=0.3),
+    "background": FragmentSettings(seed_distance=2, background_threshold=0.3, minimum_size=0),
 }
 
 
@@ -142,7 +144,7 @@ def test_distances_follow_the_voxel_size() -> None:
 
 def test_small_fragments_join_the_neighbour_of_highest_affinity() -> None:
     affinities = neuron_affinities(6)
-    plain = fragments_of_cell(affinities, WHOLE, (0, 0, 0), SHAPE, FragmentSettings(seed_distance=1))
+    plain = fragments_of_cell(affinities, WHOLE, (0, 0, 0), SHAPE, FragmentSettings(seed_distance=1, minimum_size=0))
     merged = fragments_of_cell(affinities, WHOLE, (0, 0, 0), SHAPE, FragmentSettings(seed_distance=1, minimum_size=50))
     assert np.unique(plain, return_counts=True)[1].min() < 50
     assert np.unique(merged, return_counts=True)[1].min() >= 50
@@ -155,6 +157,18 @@ def test_small_fragments_join_the_neighbour_of_highest_affinity() -> None:
     settings = FragmentSettings(method="waterz", waterz_thresholds=(0.05, 0.9), minimum_size=10)
     row = fragments_of_cell(wall, (slice(0, 1), slice(0, 1), slice(0, 60)), (0, 0, 0), (1, 1, 60), settings)
     assert np.unique(row).tolist() == [1, 29]
+
+
+def test_a_fragment_that_goes_on_beyond_the_cell_is_not_taken_for_a_small_one() -> None:
+    """Two rooms along x, apart by a wall; the second reaches only a few voxels into the cell."""
+    affinities = np.full((3, 8, 12, 64), 255, np.uint8)
+    affinities[:, :, :, 30:32] = 0
+    core = (slice(0, 8), slice(0, 12), slice(0, 38))
+    settings = FragmentSettings(minimum_size=1000)
+    cut = fragments_of_cell(affinities, core, (0, 0, 0), (8, 12, 64), settings)
+    assert cut[0, 0, 37] != cut[0, 0, 0]
+    alone = fragments_of_cell(affinities[..., :38], core, (0, 0, 0), (8, 12, 38), settings)
+    assert alone[0, 0, 37] == alone[0, 0, 0], "where the volume ends it is small"
 
 
 def test_a_box_that_is_all_membrane_stays_empty() -> None:

@@ -36,6 +36,7 @@ rule choose:
     params:
         experiment=arguments,
         threshold=experiment.segment.threshold,
+        scoring=experiment.segment.agglomerate.scoring,
         version=VERSIONS["choose"],
     shell:
         "sepvox choose {params.experiment} > {log:q} 2>&1"

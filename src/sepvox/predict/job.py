@@ -43,12 +43,7 @@ def predict_job(experiment: Experiment, model: str, name: str, results: Path) ->
     layout = Layout(results / experiment.experiment)
     volume = open_volume(layout, name)
     path = experiment.model_weights(results, model)
-    config = path.parent / "config.json"
-    network = (
-        NetworkSettings.model_validate(markers.read_json(config)["network"])
-        if experiment.train
-        else resolved(experiment.network)
-    )
+    network = resolved(NetworkSettings(weights=str(path)))
     net = geometry(network)
     settings = experiment.predict
     if settings.mode == "exact":

@@ -22,7 +22,7 @@ from sepvox.nets import weights
 from sepvox.nets.build import build
 from sepvox.predict.job import PredictJob, predict_job
 from sepvox.predict.tiles import Forward, Tiler, Volume, to_uint8, torch_forward
-from sepvox.symmetries import IDENTITY, mirrors, symmetries
+from sepvox.symmetries import IDENTITY, Symmetry, mirrors, symmetries
 
 
 def predict_slice(experiment: Experiment, model: str, volume: str, results: Path, part: Part) -> None:
@@ -57,7 +57,14 @@ def _tiler(job: PredictJob) -> Tiler:
         "mirror": mirrors(),
         "symmetries": symmetries(job.volume.geometry.anisotropic),
     }[job.settings.augment]
-    return Tiler(job.net, chosen, job.offsets)
+    # A turned tile must suit the network as it is: poolings may differ by axis where voxels do not.
+    fits = (job.net.total_stride, job.net.halo)
+    kept = tuple(s for s in chosen if (_turned(job.net.total_stride, s), _turned(job.net.halo, s)) == fits)
+    return Tiler(job.net, kept, job.offsets)
+
+
+def _turned(values: Triple, symmetry: Symmetry) -> Triple:
+    return triple([values[axis] for axis in symmetry.permutation])
 
 
 class _TileSize:
@@ -93,8 +100,13 @@ def _predict_box(job: PredictJob, tiler: Tiler, tiles: _TileSize, box: Box, forw
 
             return blend(tiler, read, box, job.volume.shape, tile, job.settings.overlap, forward)
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error) or not tiles.halve(tile, job.net.total_stride):
+            if not _out_of_memory(error):
                 raise
+            # In blend mode the tile is part of the method: halving it would mix two results in one store.
+            if job.settings.mode == "blend" or not tiles.halve(tile, job.net.total_stride):
+                raise ConfigError(
+                    f"predict.tile: out of memory with {list(tile)}; give a smaller tile, or a machine with more memory"
+                ) from None
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
@@ -125,6 +137,8 @@ def _devices(name: str) -> list[torch.device]:
 
 
 def _forward(job: PredictJob, device: torch.device) -> Forward:
+    # TF32 has 10 bits of mantissa: tiles would differ from the whole by more than rounding.
+    torch.backends.cudnn.allow_tf32 = False
     network = build(job.network)
     weights.load_into(network, job.weights)
     convert_conv3d_weight_memory_format(network.eval().to(device), torch.channels_last_3d)

@@ -2,7 +2,7 @@
 
 The image keeps `prepare.context` voxels beyond the region, where the source has them; labels and mask hold the region
 only. The image's attributes say where the region lies in it (`region`), so that later steps work in the region's voxels.
-Memory is bounded by the block (one shard); the source is read once.
+Memory is bounded by the block (one shard).
 """
 
 import json
@@ -33,6 +33,7 @@ from sepvox.versions import VERSIONS
 Array = NDArray[Any]
 Read = Callable[[Box], Array]
 WHOLE = Part(0, 1)
+METRES = {"nanometer": 1e-9, "micrometer": 1e-6, "millimeter": 1e-3}
 
 
 def prepare(experiment: Experiment, volume: str, results: Path, restart: bool = False) -> None:
@@ -57,11 +58,13 @@ def prepare(experiment: Experiment, volume: str, results: Path, restart: bool = 
             for step in ("image", "labels", "mask"):
                 shutil.rmtree(layout.done("prepare", volume, step).with_suffix(""), ignore_errors=True)
         markers.mark(layout.volume(volume) / "made.json", made)
+        finished = [store for store in stores if (store / "zarr.json").exists()]
         try:
             _write(experiment, layout, volume, made, opened)
         except InputError:
             for store in stores:
-                shutil.rmtree(store, ignore_errors=True)
+                if store not in finished:
+                    shutil.rmtree(store, ignore_errors=True)
             raise
         markers.mark(done, made)
 
@@ -96,7 +99,7 @@ def _phantom(settings: VolumeSettings) -> _Opened:
     assert settings.phantom is not None
     phantom = settings.phantom
     whole = Box.of(phantom.shape)
-    geometry = Geometry(settings.voxel_size or (1.0, 1.0, 1.0), unit=settings.unit)
+    geometry = Geometry(settings.voxel_size or (phantom.anisotropy, 1.0, 1.0), unit=settings.unit)
     opened = _Opened(whole, whole, geometry, {"phantom": phantom.model_dump(mode="json")})
     opened.both = lambda box: em_phantom(phantom, box.begin, box.end)
     return opened
@@ -114,10 +117,7 @@ def _files(settings: VolumeSettings, volume: str, context: int) -> _Opened:
             raise InputError(
                 f"volumes.{volume}.region: {[list(s) for s in settings.region]} leaves {settings.image}, whose shape is {list(whole.shape)} (z y x); keep the region inside"
             )
-    unit = settings.unit or image.unit
-    geometry = Geometry(
-        settings.voxel_size or image.voxel_size or (1.0, 1.0, 1.0), image.offset or (0.0, 0.0, 0.0), unit
-    )
+    geometry = _geometry(settings, image)
     opened = _Opened(region.grow((context,) * 3).clip(whole), region, geometry, image.header)
     opened.image_dtype = image.array.dtype
     opened.image = _reader(image, Box.of(image.array.shape))
@@ -132,6 +132,17 @@ def _files(settings: VolumeSettings, volume: str, context: int) -> _Opened:
                 check_labels_dtype(source.array.dtype, path)
             setattr(opened, name, _reader(source, whole if source.array.shape == whole.shape else region))
     return opened
+
+
+def _geometry(settings: VolumeSettings, image: Source) -> Geometry:
+    """Voxel size and unit of the configuration, else of the file; the file's offset is brought to that unit."""
+    offset = image.offset or (0.0, 0.0, 0.0)
+    if settings.voxel_size is None:
+        return Geometry(image.voxel_size or (1.0, 1.0, 1.0), offset, image.unit)
+    if image.unit is not None and settings.unit is not None:
+        factor = METRES[image.unit] / METRES[settings.unit]
+        offset = (offset[0] * factor, offset[1] * factor, offset[2] * factor)
+    return Geometry(settings.voxel_size, offset, settings.unit)
 
 
 def _reader(source: Source, covered: Box) -> Read:

@@ -71,6 +71,8 @@ class VolumeSettings(Settings):
             raise ValueError("a phantom brings its own labels and shape: remove labels, mask, region and key")
         if self.role in ("train", "validate") and self.phantom is None and self.labels is None:
             raise ValueError(f"a volume of role {self.role} needs `labels`")
+        if self.phantom is None and (self.voxel_size is None) != (self.unit is None):
+            raise ValueError("give voxel_size and unit together, or neither to take both from the file")
         for axis, span in zip("zyx", self.region or (), strict=False):
             if span[0] >= span[1]:
                 raise ValueError(

@@ -55,7 +55,7 @@ class Accumulator:
         self._sum += float(wide.sum())
         self._squares += float(np.square(wide).sum())
         self._minimum, self._maximum = min(self._minimum, float(wide.min())), max(self._maximum, float(wide.max()))
-        self._samples.append(wide[:: self._stride])
+        self._samples.append(wide[:: self._stride].copy())
 
     def result(self) -> Statistics:
         if self._exact:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sepvox import ome_zarr
 from sepvox.blocks import Box, Triple, reflected, triple
+from sepvox.errors import StoreError
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Geometry
 from sepvox.prepare.statistics import normalise
@@ -81,6 +82,10 @@ def open_volume(layout: Layout, volume: str) -> PreparedVolume:
     (z, zz), (y, yy), (x, xx) = attributes["region"]
     region = Box((z, y, x), (zz, yy, xx))
     labels, mask = layout.labels(volume), layout.mask(volume)
+    for store in (labels, mask):
+        # A store of another preparation, or one that was not finished, is not this volume's.
+        if store.exists() and ome_zarr.attributes(store)["fingerprint"] != attributes["fingerprint"]:
+            raise StoreError(f"{store}: is not of the same preparation as {path.name}; run prepare again")
     return PreparedVolume(
         image=ome_zarr.open_level(path),
         labels=ome_zarr.open_level(labels) if labels.exists() else None,

@@ -67,6 +67,7 @@ def agglomerate(experiment: Experiment, model: str, volume: str, results: Path) 
         If a cell's merge scores are missing or damaged.
     """
     job = region_graph_job(experiment, model, volume, results)
+    job.step.check_done()
     parts = [_load(job.cell_file(cell)) for cell in job.step.lattice]
     fragments = np.concatenate([part["fragments"] for part in parts])
     order = np.argsort(fragments)

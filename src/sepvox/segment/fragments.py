@@ -88,17 +88,18 @@ def fragments_slice(experiment: Experiment, model: str, volume: str, results: Pa
     """Make the fragments of the blocks of a slice that are not done yet."""
     job = _job(experiment, model, volume, results)
     job.step.check_created()
-    settings = job.settings
+    distribution = None
     thresholds = job.step.done / "blocks" / "thresholds.json"
     if thresholds.exists():
         found = markers.read_json(thresholds)
-        settings = settings.model_copy(update={"waterz_thresholds": (found["low"], found["high"])})
+        distribution = (found["low"], found["high"])
     with processes(experiment.segment.processes) as executor:
-        job.step.run(part, partial(_block, job, settings), executor)
+        job.step.run(part, partial(_block, job, distribution), executor)
 
 
-def _block(job: _Job, settings: FragmentSettings, block: Box) -> None:
+def _block(job: _Job, distribution: tuple[float, float] | None, block: Box) -> None:
     """All cells of one block; a top-level function so that it can run in another process."""
+    settings = job.settings
     affinities = ome_zarr.open_level(job.affinities)
     mask = ome_zarr.open_level(job.mask) if job.mask.exists() else None
     result = np.empty(block.shape, np.uint64)
@@ -113,6 +114,7 @@ def _block(job: _Job, settings: FragmentSettings, block: Box) -> None:
             settings,
             None if mask is None else ome_zarr.read(mask, outer) != 0,
             job.spec.geometry.voxel_size,
+            distribution,
         )
     ome_zarr.write(ome_zarr.open_level(job.store, writable=True), block, result)
 

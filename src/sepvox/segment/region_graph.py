@@ -46,6 +46,7 @@ def region_graph_job(experiment: Experiment, model: str, volume: str, results: P
         VERSIONS["region-graph"],
         settings.model_dump(mode="json", exclude={"thresholds"}),
         ome_zarr.attributes(fragments)["fingerprint"],
+        ome_zarr.attributes(layout.affinities(model, volume))["fingerprint"],
     )
     done = layout.done("region-graph", model, volume, "x").parent
     step = Blockwise("region graph", Lattice(shape, settings.cell), done, made)
@@ -57,6 +58,9 @@ def region_graph_job(experiment: Experiment, model: str, volume: str, results: P
 def region_graph_slice(experiment: Experiment, model: str, volume: str, results: Path, part: Part) -> None:
     """Compute the merge scores of the cells of a slice that are not done yet."""
     job = region_graph_job(experiment, model, volume, results)
+    for index in part.of(len(job.step.lattice)):
+        if not job.cell_file(job.step.lattice.box(index)).exists():
+            job.step.forget_block(index)
     with processes(experiment.segment.processes) as executor:
         job.step.run(part, partial(_cell, job), executor)
 

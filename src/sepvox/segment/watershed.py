@@ -91,7 +91,8 @@ def fragments_of_cell(
     labels = label(np.ascontiguousarray(grown[core]), connectivity=1)
     if settings.minimum_size > 1:
         within = tuple(np.ascontiguousarray(channel[core]) for channel in nearest)
-        labels = _merge_small(labels, within, settings.minimum_size, settings.by_section)
+        cut = _cut_by_the_cell(labels, origin, volume_shape, settings.by_section)
+        labels = _merge_small(labels, within, settings.minimum_size, settings.by_section, cut)
     fragments: Ids = _positions(labels, origin, volume_shape)[labels]
     return fragments
 
@@ -99,7 +100,7 @@ def fragments_of_cell(
 def waterz_thresholds(histogram: NDArray[np.integer]) -> tuple[float, float]:
     """Take the two thresholds of waterz's watershed from a volume's affinities.
 
-    Faces below the low threshold never connect, faces from the high one always do. They are the quantiles 0.1 and 0.6
+    Faces below the low threshold never connect, faces from the high one always do. They are the quantiles 0.4 and 0.7
     of the affinities: of saturated predictions the upper half would else make one fragment, and of hesitant ones every
     few voxels their own.
 
@@ -216,12 +217,29 @@ def _waterz_regions(nearest: Floats, settings: FragmentSettings, distribution: t
     return regions
 
 
-def _merge_small(labels: Ids, affinities: tuple[Floats, ...], minimum_size: int, by_section: bool) -> Ids:
+def _cut_by_the_cell(labels: Ids, origin: Triple, volume_shape: Triple, by_section: bool) -> Ids:
+    """Components that go on beyond the cell, whose size is therefore not known."""
+    found = [np.empty(0, np.uint64)]
+    for axis in (1, 2) if by_section else (0, 1, 2):
+        if origin[axis] > 0:
+            found.append(np.unique(labels.take(0, axis=axis)))
+        if origin[axis] + labels.shape[axis] < volume_shape[axis]:
+            found.append(np.unique(labels.take(-1, axis=axis)))
+    return np.unique(np.concatenate(found))
+
+
+def _merge_small(
+    labels: Ids, affinities: tuple[Floats, ...], minimum_size: int, by_section: bool, whole: Ids | None = None
+) -> Ids:
     """Merge components below the minimum size, round by round, into the neighbour of the highest mean affinity.
 
-    Components are 1, 2, … in the order of their first voxels, and merged ones take the lowest of their numbers.
+    Components are 1, 2, … in the order of their first voxels, and merged ones take the lowest of their numbers. Those
+    in `whole` count as large enough whatever their size.
     """
     sizes = np.bincount(labels.ravel().astype(np.int64))
+    if whole is not None:
+        large = whole.astype(np.int64)
+        sizes[large] = np.maximum(sizes[large], minimum_size)
     ends, total, faces = _contacts(labels, affinities, sizes < minimum_size, by_section)
     root = np.arange(len(sizes))
     while len(ends):

@@ -16,6 +16,7 @@ from monai.engines.utils import IterationEvents
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from sepvox.errors import ConfigError
 from sepvox.nets.settings import NetworkSettings
 from sepvox.train.losses import pointwise_loss
 from sepvox.train.malis import malis_loss
@@ -87,8 +88,10 @@ class Precision:
 
 def choose_device(name: str, precision: str) -> Precision:
     """The device of `auto | cpu | cuda` and whether it computes in bfloat16 for `auto | float32 | bfloat16`."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("train.device: cuda was asked for, but torch finds no CUDA device; use auto or cpu")
     cuda = torch.cuda.is_available() and name != "cpu"
-    device = torch.device("cuda" if cuda or name == "cuda" else "cpu")
+    device = torch.device("cuda" if cuda else "cpu")
     fits = cuda and torch.cuda.is_bf16_supported()
     return Precision(device, precision == "bfloat16" or (precision == "auto" and fits))
 

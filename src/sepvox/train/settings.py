@@ -110,7 +110,13 @@ class TrainSettings(Settings):
     def _take_preset(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        return PRESETS.get(given.get("preset", "practical"), {}) | given
+        preset = PRESETS.get(given.get("preset", "practical"), {})
+        nested = {
+            key: value | given[key]
+            for key, value in preset.items()
+            if isinstance(value, dict) and isinstance(given.get(key), dict)
+        }
+        return preset | given | nested
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

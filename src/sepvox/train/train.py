@@ -5,6 +5,8 @@ At the end best.safetensors, config.json and metrics.jsonl are promoted from the
 """
 
 import json
+import logging
+import math
 import shutil
 import sys
 import time
@@ -37,6 +39,9 @@ from sepvox.train.settings import TrainSettings
 from sepvox.versions import VERSIONS
 
 LOG_EVERY = 20
+
+# What ignite logs of an error would stand beside the one line that says it.
+logging.getLogger("ignite").setLevel(logging.CRITICAL + 1)
 
 
 def train(experiment: Experiment, model: str, results: Path, restart: bool = False) -> None:
@@ -175,11 +180,16 @@ class _Run:
         trainer, settings = self.trainer, self.settings
         every = settings.validate_every
 
-        def due(period: int) -> Any:
-            return Events.ITERATION_COMPLETED(event_filter=lambda _, i: i % period == 0 or i == settings.iterations)
+        def due(*periods: int) -> Any:
+            """At multiples of any of the periods, and at the end."""
+
+            def filtered(_: Engine, iteration: int) -> bool:
+                return iteration == settings.iterations or any(iteration % period == 0 for period in periods)
+
+            return Events.ITERATION_COMPLETED(event_filter=filtered)
 
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._step)
-        trainer.add_event_handler(due(LOG_EVERY), self._log)
+        trainer.add_event_handler(due(LOG_EVERY, every, settings.checkpoint_every), self._log)
         if settings.tensorboard:
             writer = SummaryWriter(str(self.state / "tensorboard"), purge_step=self.start + 1)
             TensorBoardStatsHandler(
@@ -207,13 +217,14 @@ class _Run:
         self._losses.append(loss)
         if self.average is not None:
             self.average.update_parameters(self.network)
-        if engine.state.iteration % LOG_EVERY == 0 and not bool(torch.isfinite(loss)):
-            self._diverged = True
-            engine.terminate()
 
     def _log(self, engine: Engine) -> None:
         seconds, self._clock = time.monotonic() - self._clock, time.monotonic()
         mean = float(torch.stack(self._losses).mean())
+        if not math.isfinite(mean):
+            self._diverged = True
+            engine.terminate()
+            return
         patches = len(self._losses) * self.settings.batch
         self._losses.clear()
         self._write(
@@ -224,6 +235,8 @@ class _Run:
         )
 
     def _validate(self, engine: Engine) -> None:
+        if self._diverged:
+            return
         self.evaluator.run(global_epoch=1)
         found = self.evaluator.state.metrics
         chosen = found[self.settings.select]
@@ -241,10 +254,13 @@ class _Run:
         )
         self._clock = time.monotonic()
         if self.settings.patience is not None and self.since_best >= self.settings.patience:
-            self._save(engine, stop=True)
             engine.terminate()
+            self._save(engine, stop=True)
 
     def _save(self, engine: Engine, stop: bool = False) -> None:
+        # Handlers of an iteration still run after the engine was told to end.
+        if engine.should_terminate and not stop:
+            return
         state = {
             "iteration": self.settings.iterations if stop else engine.state.iteration,
             "network": self.network.state_dict(),

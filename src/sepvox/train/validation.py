@@ -17,7 +17,7 @@ from sepvox.score.metrics import variation_of_information
 from sepvox.segment.lookup import lookup_tables
 from sepvox.segment.merge_scores import merge_scores
 from sepvox.segment.settings import SegmentSettings
-from sepvox.segment.watershed import fragments_of_cell
+from sepvox.segment.watershed import fragments_of_cell, waterz_thresholds
 from sepvox.settings import Offset
 from sepvox.train.patches import training_labels
 from sepvox.train.targets import affinities
@@ -87,8 +87,13 @@ def best_voi(
     labels : integer (z, y, x), 0 is not scored
     """
     whole = Box.of(labels.shape)
+    distribution = (
+        waterz_thresholds(np.bincount(predicted.ravel(), minlength=256))
+        if segment.fragments.method == "waterz"
+        else None
+    )
     fragments = fragments_of_cell(
-        predicted, whole.slices, (0, 0, 0), triple(labels.shape), segment.fragments, None, voxel_size
+        predicted, whole.slices, (0, 0, 0), triple(labels.shape), segment.fragments, None, voxel_size, distribution
     )
     ids, sizes = np.unique(fragments[fragments != 0], return_counts=True)
     edges, scores = merge_scores(predicted, fragments, ids, segment.agglomerate.scoring)
