@@ -151,21 +151,24 @@ def relabel(
     config: Config,
     volume: Volume,
     model: Model = "main",
+    threshold: Annotated[
+        float | None, typer.Option(help="Another threshold of the sweep; writes segmentation-THRESHOLD.zarr.")
+    ] = None,
     part: PartOption = None,
     results: Results = RESULTS,
     restart: Restart = False,
 ) -> None:
-    """Write the segmentation at the chosen threshold."""
+    """Write the segmentation at the chosen threshold, or at another one."""
     experiment = _experiment(config, volume)
     parts = _parts(part)
     from sepvox.segment import relabel as step
 
     if parts.create:
-        step.create(experiment, model, volume, results, restart)
+        step.create(experiment, model, volume, results, restart, threshold)
     if parts.slice is not None:
-        step.relabel_slice(experiment, model, volume, results, parts.slice)
+        step.relabel_slice(experiment, model, volume, results, parts.slice, threshold)
     if parts.finish:
-        step.finish(experiment, model, volume, results)
+        step.finish(experiment, model, volume, results, threshold)
 
 
 @app.command()
@@ -215,7 +218,6 @@ def show_model(
 ) -> None:
     """Print a network's parameters, cost, receptive field and levels."""
     import json
-    from dataclasses import asdict
     from typing import get_args
 
     from pydantic import TypeAdapter
@@ -232,7 +234,7 @@ def show_model(
     from sepvox.nets.model_config import resolved
 
     description = describe(resolved(settings))
-    typer.echo(json.dumps(asdict(description), indent=1) if as_json else render(description))
+    typer.echo(json.dumps(description.as_json(), indent=1) if as_json else render(description))
 
 
 def _experiment(config: Path, volume: str) -> Experiment:

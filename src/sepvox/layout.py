@@ -53,8 +53,10 @@ class Layout:
     def fragments(self, model: str, volume: str) -> Path:
         return self.output(model, volume) / "fragments.zarr"
 
-    def segmentation(self, model: str, volume: str) -> Path:
-        return self.output(model, volume) / "segmentation.zarr"
+    def segmentation(self, model: str, volume: str, threshold: float | None = None) -> Path:
+        """The segmentation at the chosen threshold, or at another one that was asked for."""
+        suffix = "" if threshold is None else f"-{threshold:g}"
+        return self.output(model, volume) / f"segmentation{suffix}.zarr"
 
     def region_graph(self, model: str, volume: str) -> Path:
         return self.output(model, volume) / "region_graph"
@@ -74,16 +76,19 @@ class Layout:
     def figures(self) -> Path:
         return self.root / "report" / "figures"
 
-    def blocks(self, step: str, *names: str) -> Path:
-        """Folder of the block markers of a step."""
-        return self.root.joinpath("done", step, *names, "blocks")
+    def step(self, step: str, *names: str) -> Path:
+        """Folder of the markers of a blockwise step."""
+        return self.root.joinpath("done", step, *names)
 
     def done(self, step: str, *names: str) -> Path:
         """Marker of a finished step, slice or part; the last name becomes the file's."""
-        return self.root.joinpath("done", step, *names[:-1], f"{names[-1]}.json")
+        return self.step(step, *names[:-1], f"{names[-1]}.json")
 
     def log(self, step: str, *names: str) -> Path:
         return self.root.joinpath("logs", step, *names[:-1], f"{names[-1]}.log")
 
+    def benchmarks(self) -> Path:
+        return self.root / "benchmarks"
+
     def benchmark(self, step: str, *names: str) -> Path:
-        return self.root.joinpath("benchmarks", step, *names[:-1], f"{names[-1]}.tsv")
+        return self.benchmarks().joinpath(step, *names[:-1], f"{names[-1]}.tsv")

@@ -79,17 +79,6 @@ def mark(path: Path, value: str, **more: Any) -> None:
     write_json(path, {"fingerprint": value, **more})
 
 
-def input_fingerprint(path: Path) -> str:
-    """The fingerprint that an earlier step's marker carries.
-
-    Raises
-    ------
-    StoreError
-        If that step has not finished.
-    """
-    return str(read_json(path)["fingerprint"])
-
-
 def set_aside(path: Path, restart: bool, why: str) -> None:
     """Move stale state to NAME.stale, replacing an older one.
 
@@ -119,7 +108,7 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("a") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise StoreError(
                 f"{path}: another sepvox process is writing here; wait until it ends, or stop it"
             ) from None

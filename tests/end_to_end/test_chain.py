@@ -10,7 +10,7 @@ import torch
 import yaml
 import zarr
 from skimage.metrics import variation_of_information
-from tests.end_to_end.conftest import EXPERIMENT, predict, relabel, segment, whole, write
+from tests.end_to_end.conftest import EXPERIMENT, predict, relabel, segment, sepvox, whole, write
 
 from sepvox.blocks import Box
 from sepvox.config import load
@@ -90,6 +90,21 @@ def test_fragments_and_segmentation_are_byte_identical_for_every_block(small, tm
         layout.lookup_tables("main", "judge").read_bytes()
         == Layout(results / "small").lookup_tables("main", "judge").read_bytes()
     )
+
+
+def test_any_threshold_of_the_sweep_can_be_written(small, tmp_path):
+    folder, config, layout = small
+    shutil.copytree(folder / "results", tmp_path / "results")
+    for threshold in (0.3, 0.7):
+        sepvox("relabel", config, "--volume", "judge", "--threshold", threshold, cwd=tmp_path)
+    root = Layout(tmp_path / "results/small")
+    loose, strict = (whole(root.segmentation("main", "judge", t)) for t in (0.7, 0.3))
+    pairs = np.unique(np.stack([strict.ravel(), loose.ravel()]), axis=1)
+    assert pairs.shape[1] == len(np.unique(strict)), "a lower threshold only splits"
+    assert (whole(root.segmentation("main", "judge")) == whole(layout.segmentation("main", "judge"))).all()
+    unknown = sepvox("relabel", config, "--volume", "judge", "--threshold", 0.42, cwd=tmp_path, check=False)
+    assert unknown.returncode == 2
+    assert "0.3, 0.5, 0.7" in unknown.stderr
 
 
 def test_given_weights_are_applied_without_training(small, tmp_path):

@@ -27,7 +27,7 @@ def kill_when(appears, *arguments, cwd: Path) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [1, 4])
 def test_killed_training_resumes_to_the_same_bytes(small, tmp_path, workers):
     _, _, layout = small
     shutil.copytree(layout.root / "volumes", tmp_path / "results/small/volumes")

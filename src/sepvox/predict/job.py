@@ -69,7 +69,7 @@ def predict_job(experiment: Experiment, model: str, name: str, results: Path) ->
         markers.file_fingerprint(path),
         volume.fingerprint,
     )
-    step = Blockwise("predict", Lattice(volume.shape, block), layout.done("predict", model, name, "x").parent, made)
+    step = Blockwise("predict", Lattice(volume.shape, block), layout.step("predict", model, name), made)
     return PredictJob(layout, volume, settings, network, path, net, layout.affinities(model, name), spec, step)
 
 

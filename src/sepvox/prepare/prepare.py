@@ -56,7 +56,7 @@ def prepare(experiment: Experiment, volume: str, results: Path, restart: bool = 
                 if store.exists():
                     markers.set_aside(store, restart, "made with other settings or from other files")
             for step in ("image", "labels", "mask"):
-                shutil.rmtree(layout.done("prepare", volume, step).with_suffix(""), ignore_errors=True)
+                shutil.rmtree(layout.step("prepare", volume, step), ignore_errors=True)
         markers.mark(layout.volume(volume) / "made.json", made)
         finished = [store for store in stores if (store / "zarr.json").exists()]
         try:
@@ -190,9 +190,7 @@ def _write(experiment: Experiment, layout: Layout, volume: str, made: str, opene
         ome_zarr.write(array, box, (opened.mask(box.shift(opened.region.begin)) != 0).astype(np.uint8))
 
     def blockwise(step: str, shape: Any) -> Blockwise:
-        return Blockwise(
-            f"prepare {step}", Lattice(triple(shape), shard), layout.done("prepare", volume, step).with_suffix(""), made
-        )
+        return Blockwise(f"prepare {step}", Lattice(triple(shape), shard), layout.step("prepare", volume, step), made)
 
     image_store, labels_store = layout.image(volume), layout.labels(volume)
     step = blockwise("image", opened.stored.shape)

@@ -140,7 +140,7 @@ def _network(network: Description) -> Section:
 
 
 def _costs(layout: Layout) -> Section:
-    costs = read_costs(layout.benchmark("x", "x").parent.parent)
+    costs = read_costs(layout.benchmarks())
     if not costs:
         return Section("Time and memory", page.paragraph("Not measured: the workflow measures, single verbs do not."))
     text = "Added up over the jobs of a step, which may have run side by side; memory is that of the largest job."

@@ -50,7 +50,7 @@ def _job(experiment: Experiment, model: str, volume: str, results: Path) -> _Job
         block,
         attributes["fingerprint"],
     )
-    step = Blockwise("fragments", Lattice(shape, block), layout.done("fragments", model, volume, "x").parent, made)
+    step = Blockwise("fragments", Lattice(shape, block), layout.step("fragments", model, volume), made)
     return _Job(affinities, layout.mask(volume), layout.fragments(model, volume), spec, step, settings)
 
 

@@ -48,7 +48,7 @@ def region_graph_job(experiment: Experiment, model: str, volume: str, results: P
         ome_zarr.attributes(fragments)["fingerprint"],
         ome_zarr.attributes(layout.affinities(model, volume))["fingerprint"],
     )
-    done = layout.done("region-graph", model, volume, "x").parent
+    done = layout.step("region-graph", model, volume)
     step = Blockwise("region graph", Lattice(shape, settings.cell), done, made)
     return RegionGraphJob(
         layout.affinities(model, volume), fragments, layout.region_graph(model, volume), settings, step

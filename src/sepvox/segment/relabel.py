@@ -1,4 +1,4 @@
-"""relabel: fragments to the segmentation at the chosen threshold, block by block."""
+"""relabel: fragments to the segmentation at the chosen threshold, or at any other of the sweep, block by block."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -28,10 +28,10 @@ class _Job:
     step: Blockwise
 
 
-def _job(experiment: Experiment, model: str, volume: str, results: Path) -> _Job:
+def _job(experiment: Experiment, model: str, volume: str, results: Path, other: float | None) -> _Job:
     layout = Layout(results / experiment.experiment)
     fragments, tables = layout.fragments(model, volume), layout.lookup_tables(model, volume)
-    threshold = float(markers.read_json(layout.threshold(model))["threshold"])
+    threshold = float(markers.read_json(layout.threshold(model))["threshold"]) if other is None else other
     shape = triple(ome_zarr.open_level(fragments).shape)
     chunk, shard = experiment.prepare.chunk, experiment.prepare.shard
     block = fitting_block("segment.block", experiment.segment.block, [shard, experiment.segment.fragments.cell], shape)
@@ -50,19 +50,28 @@ def _job(experiment: Experiment, model: str, volume: str, results: Path) -> _Job
         ome_zarr.attributes(fragments)["fingerprint"],
         markers.file_fingerprint(tables),
     )
-    step = Blockwise("relabel", Lattice(shape, block), layout.done("relabel", model, volume, "x").parent, made)
-    return _Job(fragments, tables, threshold, layout.segmentation(model, volume), spec, step)
+    step = Blockwise(
+        "relabel",
+        Lattice(shape, block),
+        layout.step("relabel" if other is None else f"relabel-{other:g}", model, volume),
+        made,
+    )
+    return _Job(fragments, tables, threshold, layout.segmentation(model, volume, other), spec, step)
 
 
-def create(experiment: Experiment, model: str, volume: str, results: Path, restart: bool) -> None:
+def create(
+    experiment: Experiment, model: str, volume: str, results: Path, restart: bool, threshold: float | None = None
+) -> None:
     """Lay out segmentation.zarr."""
-    job = _job(experiment, model, volume, results)
+    job = _job(experiment, model, volume, results, threshold)
     job.step.create(job.store, lambda: ome_zarr.create(job.store, job.spec), restart)
 
 
-def relabel_slice(experiment: Experiment, model: str, volume: str, results: Path, part: Part) -> None:
+def relabel_slice(
+    experiment: Experiment, model: str, volume: str, results: Path, part: Part, threshold: float | None = None
+) -> None:
     """Relabel the blocks of a slice that are not done yet."""
-    job = _job(experiment, model, volume, results)
+    job = _job(experiment, model, volume, results, threshold)
     job.step.check_created()
     found = load_lookup_tables(job.tables)
     with processes(experiment.segment.processes) as executor:
@@ -74,8 +83,8 @@ def _block(job: _Job, ids: NDArray[np.uint64], table: NDArray[np.uint64], block:
     ome_zarr.write(ome_zarr.open_level(job.store, writable=True), block, apply_lookup(fragments, ids, table))
 
 
-def finish(experiment: Experiment, model: str, volume: str, results: Path) -> None:
+def finish(experiment: Experiment, model: str, volume: str, results: Path, threshold: float | None = None) -> None:
     """Write the pyramid and metadata of segmentation.zarr once every block is there."""
-    job = _job(experiment, model, volume, results)
+    job = _job(experiment, model, volume, results, threshold)
     described = {"threshold": job.threshold, "fingerprint": job.step.fingerprint}
     job.step.finish(lambda: ome_zarr.finish(job.store, job.spec, described))
