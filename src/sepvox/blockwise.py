@@ -7,6 +7,9 @@ finish   checks that every block is there and writes the store's metadata last.
 
 import contextlib
 import multiprocessing
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -116,7 +119,19 @@ def processes(count: int) -> contextlib.AbstractContextManager[Executor | None]:
     """
     if count == 1:
         return contextlib.nullcontext()
-    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_end_with, initargs=(os.getpid(),))
+
+
+def _end_with(parent: int) -> None:
+    """End this worker soon after its parent, whose lock no longer protects what the worker writes."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _finished(work: Callable[[Box], Any], boxes: dict[int, Box], executor: Executor | None) -> Iterator[int]:

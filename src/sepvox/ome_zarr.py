@@ -8,6 +8,7 @@ Geometry is in world units: voxel_size is the edge of a voxel and offset the pos
 """
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -240,6 +241,10 @@ def write(array: zarr.Array[Any], box: Box, data: Array) -> None:
     leading = (slice(None),) * (array.ndim - 3)
     try:
         array[(*leading, *box.slices)] = data
+        # A marker must not survive a power cut that its data does not.
+        for shard_file in _shards(array, box):
+            with (_folder(array) / shard_file).open("rb") as file:
+                os.fsync(file.fileno())
     except OSError as error:
         raise StoreError(
             f"{_folder(array)}: cannot be written ({error.strerror}); free space or check permissions, then run again"

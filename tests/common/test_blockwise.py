@@ -1,6 +1,8 @@
 """Blocks are done once, kept over restarts with the same settings, and never mixed with those of other settings."""
 
 import multiprocessing
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,44 @@ def test_blocks_run_in_several_processes(tmp_path):
         blockwise.run(Part(0, 1), partial(touch, tmp_path / "store"), executor)
     assert len(list((tmp_path / "store").iterdir())) == 8
     blockwise.finish(lambda: None)
+
+
+def _work_for_ever(folder: Path) -> None:
+    with processes(2) as executor:
+        assert executor is not None
+        for index in range(2):
+            executor.submit(_say_and_sleep, folder / str(index))
+        while True:
+            time.sleep(1)
+
+
+def _say_and_sleep(path: Path) -> None:
+    path.write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def _runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the state of processes from /proc")
+def test_workers_end_with_a_parent_that_was_killed(tmp_path):
+    parent = multiprocessing.get_context("spawn").Process(target=_work_for_ever, args=(tmp_path,))
+    parent.start()
+    deadline = time.monotonic() + 60
+    while len([path for path in tmp_path.iterdir() if path.read_text()]) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers = [int(path.read_text()) for path in tmp_path.iterdir()]
+    assert len(workers) == 2
+    parent.kill()
+    parent.join()
+    deadline = time.monotonic() + 30
+    while any(map(_runs, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(_runs, workers))
 
 
 def test_marker_is_written_whole_or_not_at_all(tmp_path):

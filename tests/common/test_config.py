@@ -127,4 +127,5 @@ def test_every_preset_is_valid(path, monkeypatch):
     monkeypatch.setenv("SNEMI3D", "/data/snemi3d")
     monkeypatch.setenv("CREMI", "/data/cremi")
     monkeypatch.setenv("SEPVOX_IMAGE", "/data/raw.tif")
+    monkeypatch.setenv("SEPVOX_WEIGHTS", "/data/best.safetensors")
     load(path)

@@ -9,7 +9,7 @@ import numpy as np
 
 from sepvox import markers
 from sepvox.config import Experiment
-from sepvox.errors import ConfigError
+from sepvox.errors import ConfigError, StoreError
 from sepvox.layout import Layout
 
 
@@ -35,6 +35,10 @@ def choose(experiment: Experiment, model: str, results: Path) -> None:
             )
     elif validation:
         sweeps = [markers.read_json(layout.sweep(model, volume))["thresholds"] for volume in validation]
+        if any([e["threshold"] for e in sweep] != [e["threshold"] for e in sweeps[0]] for sweep in sweeps):
+            raise StoreError(
+                f"{layout.sweep(model, validation[0])}: the validation volumes were scored at different thresholds; run agglomerate and score --sweep again for {', '.join(validation)}"
+            )
         means = np.mean([[entry["voi_sum"] for entry in sweep] for sweep in sweeps], axis=0)
         best = int(np.argmin(means))
         found = {
