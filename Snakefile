@@ -16,7 +16,7 @@ if "volumes" not in config:
     configfile: f"{workflow.basedir}/configs/demo.yaml"
 
 
-include: "workflow/rules/common.smk"
+include: "workflow/rules/experiment.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"

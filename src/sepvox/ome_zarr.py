@@ -23,6 +23,7 @@ from zarr.codecs import ZstdCodec
 from sepvox import markers
 from sepvox.blocks import Box, Lattice, Triple, triple
 from sepvox.errors import StoreError
+from sepvox.pyramid import downsample, downsampling, mean_as, mode
 
 Array = NDArray[Any]
 World = tuple[float, float, float]
@@ -83,12 +84,6 @@ class Spec:
         return found
 
 
-def downsampling(shape: Sequence[int], voxel_size: Sequence[float]) -> Triple:
-    """Factor 2 on the axes whose voxels are less than twice the smallest voxel, among axes that have two voxels."""
-    smallest = min(s for s, n in zip(voxel_size, shape, strict=True) if n > 1)
-    return triple([2 if n > 1 and s < 2 * smallest else 1 for n, s in zip(shape, voxel_size, strict=True)])
-
-
 def create(path: Path, spec: Spec) -> None:
     """Lay out the arrays of a store; the group's metadata is written by `finish`.
 
@@ -116,15 +111,14 @@ def create(path: Path, spec: Spec) -> None:
         raise StoreError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def finish(path: Path, spec: Spec, attributes: dict[str, Any], pyramid: bool = True) -> None:
+def finish(path: Path, spec: Spec, attributes: dict[str, Any]) -> None:
     """Fill the coarser levels and write the group's metadata.
 
     `attributes` go under the key `sepvox` of the group.
     """
     levels = spec.pyramid()
-    if pyramid:
-        for level in range(1, len(levels)):
-            _fill_level(path, level, spec)
+    for level in range(1, len(levels)):
+        _fill_level(path, level, spec)
     axes = [{"name": "c", "type": "channel"}] if spec.channels else []
     axes += [{"name": n, "type": "space"} | ({"unit": spec.geometry.unit} if spec.geometry.unit else {}) for n in "zyx"]
     datasets = []
@@ -278,42 +272,10 @@ def _damaged(array: zarr.Array[Any], box: Box) -> str:
 def _fill_level(path: Path, level: int, spec: Spec) -> None:
     fine, coarse = open_level(path, level - 1), open_level(path, level, writable=True)
     factors = triple([-(-f // c) for f, c in zip(fine.shape[-3:], coarse.shape[-3:], strict=True)])
-    reduce: Callable[[Array], Array] = mode if spec.labels else _mean_as(np.dtype(spec.dtype))
+    reduce: Callable[[Array], Array] = mode if spec.labels else mean_as(np.dtype(spec.dtype))
     for box in Lattice(triple(coarse.shape[-3:]), spec.shard):
         source = Box(
             triple([b * f for b, f in zip(box.begin, factors, strict=True)]),
             triple([e * f for e, f in zip(box.end, factors, strict=True)]),
         ).clip(Box.of(fine.shape[-3:]))
         write(coarse, box, downsample(read(fine, source), factors, reduce))
-
-
-def _mean_as(dtype: np.dtype[Any]) -> Callable[[Array], Array]:
-    def mean(samples: Array) -> Array:
-        average: Array = samples.mean(axis=-1, dtype=np.float64)
-        return np.asarray(np.rint(average) if dtype.kind in "iu" else average, dtype=dtype)
-
-    return mean
-
-
-def downsample(array: Array, factors: Sequence[int], reduce: Callable[[Array], Array]) -> Array:
-    """Reduce the voxels of each `factors` box (last three axes) to one; boxes at the far faces repeat the last voxel.
-
-    `reduce` takes an array with the samples on its last axis.
-    """
-    pad = [(0, 0)] * (array.ndim - 3) + [(0, -n % f) for n, f in zip(array.shape[-3:], factors, strict=True)]
-    padded = np.pad(array, pad, mode="edge")
-    leading = padded.shape[:-3]
-    fz, fy, fx = factors
-    z, y, x = (n // f for n, f in zip(padded.shape[-3:], factors, strict=True))
-    split = padded.reshape(*leading, z, fz, y, fy, x, fx)
-    k = len(leading)
-    samples = np.moveaxis(split, (k + 1, k + 3, k + 5), (-3, -2, -1)).reshape(*leading, z, y, x, fz * fy * fx)
-    return reduce(samples)
-
-
-def mode(samples: Array) -> Array:
-    """The commonest value along the last axis; among equals the one that comes first."""
-    counts = np.zeros(samples.shape, dtype=np.uint8)
-    for index in range(samples.shape[-1]):
-        counts += samples == samples[..., index : index + 1]
-    return np.take_along_axis(samples, counts.argmax(axis=-1)[..., None], axis=-1)[..., 0]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sepvox import ome_zarr
 from sepvox.blocks import Box, Lattice
 from sepvox.errors import StoreError
-from sepvox.ome_zarr import Geometry, Spec, downsample, mode
+from sepvox.ome_zarr import Geometry, Spec
+from sepvox.pyramid import downsample, mode
 
 SHAPE, CHUNK, SHARD = (40, 36, 50), (8, 8, 8), (16, 16, 16)
 ANISOTROPIC = Geometry((40.0, 4.0, 4.0), (400.0, 8.0, 0.0), "nanometer")
