@@ -11,18 +11,22 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 # A plain `configfile:` would merge the demo's volumes into every other experiment.
-if "volumes" not in config:
+if not workflow.configfiles:
 
     configfile: f"{workflow.basedir}/configs/demo.yaml"
 
 
 include: "workflow/rules/experiment.smk"
+include: f"workflow/rules/{experiment.task}.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/segment.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/report.smk"
+
+
+check_inputs()
 
 
 rule all:

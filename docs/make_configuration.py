@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sepvox.config import Experiment
+from sepvox.config import EXPERIMENTS
 
 PAGE = Path(__file__).with_name("configuration.md")
 HEAD = """# Configuration
@@ -20,6 +20,7 @@ One YAML file is one experiment. This page is made from the configuration's mode
 - Triples are in the order z, y, x.
 - Relative paths are relative to the folder of the YAML file. Environment variables in paths are expanded.
 - Unknown keys, wrong types and impossible combinations are refused, with the path of the key.
+- `task` says which of the two parts below applies.
 - `null` means not given. A section without a default has those of its keys.
 """
 BOUNDS = {"exclusiveMinimum": "> {}", "minimum": "≥ {}", "exclusiveMaximum": "< {}", "maximum": "≤ {}"}
@@ -29,9 +30,12 @@ Node = dict[str, Any]
 
 def render() -> str:
     """The whole page as Markdown."""
-    schema = Experiment.model_json_schema()
-    tables = [_table(path, node) for path, node in _sections("", schema, schema["$defs"])]
-    return "\n".join([HEAD, *tables])
+    parts = [HEAD]
+    for task, model in EXPERIMENTS.items():
+        schema = model.model_json_schema()
+        parts.append(f"## Task {task}\n")
+        parts += [_table(path, node) for path, node in _sections("", schema, schema["$defs"])]
+    return "\n".join(parts)
 
 
 def _sections(path: str, node: Node, definitions: Node) -> Iterator[tuple[str, Node]]:
@@ -52,7 +56,7 @@ def _inner(content: Node) -> str | None:
 
 
 def _table(path: str, node: Node) -> str:
-    title = f"## `{path}`" if path else "## Top level"
+    title = f"### `{path}`" if path else "### Top level"
     rows = [
         "| " + " | ".join(_escaped(cell) for cell in _row(key, content, key in node.get("required", []))) + " |"
         for key, content in node["properties"].items()

@@ -81,14 +81,17 @@ class Blockwise:
         Blocks run in this thread, or side by side in `executor`.
         """
         with markers.locked(self.done / "locks" / f"{part.index}-{part.count}"):
-            indices = [i for i in part.of(len(self.lattice)) if not markers.is_done(self._block(i), self.fingerprint)]
-            boxes = {index: self.lattice.box(index) for index in indices}
+            boxes = {index: self.lattice.box(index) for index in self.unfinished(part)}
             total = sum(box.size for box in boxes.values())
             with tqdm(total=total, unit="voxel", unit_scale=True, desc=self.step, mininterval=1) as bar:
                 for index in _finished(work, boxes, executor):
                     markers.mark(self._block(index), self.fingerprint)
                     bar.update(boxes[index].size)
             markers.mark(self.done / f"{part.index}-{part.count}.json", self.fingerprint)
+
+    def unfinished(self, part: Part) -> list[int]:
+        """The blocks of a part that are not done with this fingerprint."""
+        return [i for i in part.of(len(self.lattice)) if not markers.is_done(self._block(i), self.fingerprint)]
 
     def finish(self, complete: Callable[[], None]) -> None:
         """Check that every block is done, complete the store and mark the step as finished."""
@@ -98,7 +101,7 @@ class Blockwise:
 
     def check_done(self) -> None:
         """Raise StoreError unless every block was done with this fingerprint."""
-        missing = [i for i in range(len(self.lattice)) if not markers.is_done(self._block(i), self.fingerprint)]
+        missing = self.unfinished(Part(0, 1))
         if missing:
             raise StoreError(
                 f"{self.done}: {len(missing)} of {len(self.lattice)} blocks of {self.step} are not done with these settings; run its slices first"
@@ -112,15 +115,25 @@ class Blockwise:
         return self.done / "blocks" / f"{index}.json"
 
 
-def processes(count: int) -> contextlib.AbstractContextManager[Executor | None]:
-    """An executor of `count` processes, or None for one.
+def processes(
+    count: int, begin: Callable[[], None] | None = None
+) -> contextlib.AbstractContextManager[Executor | None]:
+    """An executor of `count` processes, or None for one; each calls `begin` once, before its first block.
 
     They are spawned, not forked: zarr keeps an event-loop thread, which a fork would leave in an unknown state.
     """
     if count == 1:
+        if begin is not None:
+            begin()
         return contextlib.nullcontext()
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, mp_context=context, initializer=_end_with, initargs=(os.getpid(),))
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(os.getpid(), begin))
+
+
+def _begin(parent: int, begin: Callable[[], None] | None) -> None:
+    _end_with(parent)
+    if begin is not None:
+        begin()
 
 
 def _end_with(parent: int) -> None:

@@ -70,6 +70,32 @@ class Layout:
     def scores(self, model: str, volume: str) -> Path:
         return self.output(model, volume) / "scores.json"
 
+    def source(self, subject: str, name: str) -> Path:
+        """A scan that a phantom made, as NIfTI."""
+        return self.volume(subject) / f"{name}.nii.gz"
+
+    def class_voxels(self, subject: str) -> Path:
+        """Voxels of each class, from which training draws."""
+        return self.volume(subject) / "class_voxels.npz"
+
+    def probabilities(self, model: str, subject: str) -> Path:
+        return self.output(model, subject) / "probabilities.zarr"
+
+    def native_segmentation(self, model: str, subject: str) -> Path:
+        """The class map in the space of the subject's own scan."""
+        return self.output(model, subject) / "segmentation.nii.gz"
+
+    def clean_up(self, model: str) -> Path:
+        """Which classes keep their largest component only."""
+        return self.model(model) / "clean_up.json"
+
+    def summary(self, model: str) -> Path:
+        """Scores of all subjects of a model; the table beside it is scores.csv."""
+        return self.root / "outputs" / model / "scores.json"
+
+    def summary_table(self, model: str) -> Path:
+        return self.root / "outputs" / model / "scores.csv"
+
     def report(self) -> Path:
         return self.root / "report" / "index.html"
 

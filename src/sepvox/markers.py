@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sepvox.errors import StaleError, StoreError
 
 
@@ -50,20 +53,69 @@ def write_json(path: Path, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file that sepvox wrote.
+def read_json(path: Path, *keys: str, mend: str = "remove it and run the step that makes it again") -> Any:
+    """Read a JSON file that sepvox wrote; with `keys` it is an object that has at least these.
 
     Raises
     ------
     StoreError
-        If it is missing or not JSON.
+        If it is missing or not JSON, or has not these keys.
     """
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except FileNotFoundError:
         raise StoreError(f"{path}: missing; run the step that makes it first") from None
     except ValueError as error:
-        raise StoreError(f"{path}: not valid JSON ({error}); remove it and run the step again") from None
+        raise StoreError(f"{path}: not valid JSON ({error}); {mend}") from None
+    for key in keys:
+        if not isinstance(content, dict) or key not in content:
+            raise StoreError(f"{path}: has no `{key}`; {mend}")
+    return content
+
+
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Write a compressed .npz file by rename; equal arrays are equal bytes."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_arrays(path: Path, step: str, *names: str) -> dict[str, NDArray[Any]]:
+    """Read arrays of an .npz file that sepvox wrote.
+
+    Parameters
+    ----------
+    step : str
+        What makes the file, as a user runs it; for messages.
+    names : str
+        The arrays that it must have.
+
+    Raises
+    ------
+    StoreError
+        If it is missing or damaged, or has not these arrays.
+    """
+    try:
+        # numpy would leave a damaged file open.
+        with path.open("rb") as file, np.load(file) as archive:
+            return {name: archive[name] for name in names}
+    except FileNotFoundError:
+        raise StoreError(f"{path}: missing; run {step} first") from None
+    # Damage shows up in any layer below: the archive, its compression, the header of an array.
+    except Exception as error:
+        raise StoreError(f"{path}: damaged ({error}); remove it and run {step} again") from None
+
+
+def claim(path: Path, content: Any) -> Any:
+    """Write JSON where no process has before, and return what the file holds; several processes may come at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        file.seek(0)
+        if not file.read():
+            file.write(json.dumps(content) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    return read_json(path)
 
 
 def is_done(path: Path, expected: str) -> bool:

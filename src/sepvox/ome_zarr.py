@@ -197,15 +197,15 @@ def geometry(path: Path) -> Geometry:
     return Geometry((z, y, x), (oz, oy, ox), unit)
 
 
-def read(array: zarr.Array[Any], box: Box) -> Array:
-    """The voxels of `box` (all channels), after checking that every shard is there.
+def read(array: zarr.Array[Any], box: Box, channels: int | None = None) -> Array:
+    """The voxels of `box`, all channels or only the first `channels`, after checking that every shard is there.
 
     Raises
     ------
     StoreError
         If a shard is missing or damaged; the message names the store and the chunk.
     """
-    leading = (slice(None),) * (array.ndim - 3)
+    leading = (slice(channels),) * (array.ndim - 3)
     folder = _folder(array)
     for shard in _shards(array, box):
         if not (folder / shard).exists():
@@ -216,7 +216,7 @@ def read(array: zarr.Array[Any], box: Box) -> Array:
         return np.asarray(array[(*leading, *box.slices)])
     except Exception as error:
         raise StoreError(
-            f"{folder}: {_damaged(array, box)} is damaged ({type(error).__name__}: {error}); remove {folder.parent} and run the step that makes it again"
+            f"{folder}: {_damaged(array, box, channels)} is damaged ({type(error).__name__}: {error}); remove {folder.parent} and run the step that makes it again"
         ) from None
 
 
@@ -256,8 +256,8 @@ def _shards(array: zarr.Array[Any], box: Box) -> list[str]:
     return ["/".join([*prefix, str(z), str(y), str(x)]) for z, y, x in product(*ranges)]
 
 
-def _damaged(array: zarr.Array[Any], box: Box) -> str:
-    leading = (slice(None),) * (array.ndim - 3)
+def _damaged(array: zarr.Array[Any], box: Box, channels: int | None) -> str:
+    leading = (slice(channels),) * (array.ndim - 3)
     shape = array.shape[-3:]
     for chunk in Lattice(triple(shape), triple(array.chunks[-3:])):
         part = chunk.clip(box)

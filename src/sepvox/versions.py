@@ -9,9 +9,10 @@ VERSIONS = {
     "predict": 1,
     "fragments": 1,
     "region-graph": 1,
-    "agglomerate": 1,
+    "agglomerate": 2,
     "relabel": 1,
-    "score": 1,
+    "classify": 1,
+    "score": 2,
     "choose": 1,
     "report": 1,
 }

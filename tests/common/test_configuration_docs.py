@@ -34,7 +34,7 @@ def test_configuration_page_is_current(make_configuration):
 
 
 def test_configuration_page_has_every_section(make_configuration):
-    titles = set(re.findall(r"^## `(.*)`$", make_configuration.render(), flags=re.MULTILINE))
+    titles = set(re.findall(r"^### `(.*)`$", make_configuration.render(), flags=re.MULTILINE))
     assert {"volumes.NAME", "volumes.NAME.phantom", "train.augment", "segment.agglomerate", "score"} <= titles
 
 

@@ -52,6 +52,21 @@ def test_affinities_with_channels_validate(tmp_path, image):
     assert (ome_zarr.read(ome_zarr.open_level(path), Box.of(SHAPE)) == image).all()
 
 
+def test_first_channels_are_read_without_the_others(tmp_path):
+    channels = np.random.default_rng(3).integers(0, 255, (4, 16, 16, 16), dtype=np.uint8)
+    path = store(tmp_path / "affinities.zarr", channels, channels=tuple("abcd"))
+    shard = path / "0/c/0/0/0/0"
+    content = bytearray(shard.read_bytes())
+    # At its end a shard lists where its 4 x 2 x 2 x 2 chunks begin and how long they are, and four bytes of checksum.
+    index = np.frombuffer(bytes(content[-4 - 32 * 16 : -4]), "<u8").reshape(4, 8, 2)
+    content[int(index[3, 0].sum()) - 1] ^= 1
+    shard.write_bytes(bytes(content))
+    array, box = ome_zarr.open_level(path), Box.of((16, 16, 16))
+    assert (ome_zarr.read(array, box, channels=3) == channels[:3]).all()
+    with pytest.raises(StoreError, match="damaged"):
+        ome_zarr.read(array, box)
+
+
 def test_coarse_axes_wait_for_the_fine_ones_and_centres_move_by_half_a_voxel():
     levels = Spec((40, 400, 400), "uint8", ANISOTROPIC, CHUNK, SHARD, levels=5).pyramid()
     assert [shape for shape, _ in levels] == [

@@ -97,14 +97,14 @@ def small(tmp_path_factory):
     from sepvox.prepare.prepare import prepare
     from sepvox.score.choose import choose
     from sepvox.score.score import score_chosen, score_sweep
-    from sepvox.train.train import train
+    from sepvox.train.neurons import train_neurons
 
     folder = tmp_path_factory.mktemp("small")
     config = write(folder, EXPERIMENT)
     experiment, results = load(config), folder / "results"
     for volume in experiment.volumes:
         prepare(experiment, volume, results)
-    train(experiment, "main", results)
+    train_neurons(experiment, "main", results)
     for volume in experiment.predicted():
         predict(experiment, results, volume)
         segment(experiment, results, volume)

@@ -88,5 +88,5 @@ def test_file_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tmp_pat
     with pytest.raises(StoreError, match="cannot be written"):
         save(tmp_path / "taken", _state(), {})
     with pytest.raises(StoreError, match="cannot be written"):
-        save(tmp_path / "missing" / "best.safetensors", _state(), {})
-    assert [each.name for each in tmp_path.iterdir()] == ["taken"]
+        save(tmp_path / "taken" / "inside" / "best.safetensors", _state(), {})
+    assert [each.name for each in tmp_path.rglob("*")] == ["taken", "inside"]

@@ -131,5 +131,24 @@ def test_blended_blocks_do_not_depend_on_how_the_volume_is_cut(image):
     assert np.abs(once[:, *box.slices] - blend(tiler, reader(image), box, *arguments)).max() <= 1e-6
 
 
+def test_blending_a_box_visits_the_tiles_that_meet_it_and_no_others():
+    """In a volume of 10^18 voxels: were its other tiles but looked at, this would not end."""
+    settings, forward = network()
+    tiler = Tiler(geometry(settings), (IDENTITY,), NEAREST_OFFSETS)
+    visited = []
+
+    def read(box):
+        visited.append(box)
+        return np.zeros(box.shape, np.float32)
+
+    begin = (500_001, 0, 999_990)
+    box = Box(begin, tuple(b + n for b, n in zip(begin, (20, 9, 10), strict=True)))
+    blend(tiler, read, box, (10**6,) * 3, (16, 16, 16), 0.5, forward)
+    assert all(tile.clip(box).size for tile in visited)
+    steps = [sorted({tile.begin[axis] for tile in visited}) for axis in range(3)]
+    # Tiles begin every 8 voxels; the last one is the first to reach the volume's end.
+    assert steps == [[499_992, 500_000, 500_008, 500_016], [0, 8], [999_976, 999_984]]
+
+
 def test_probabilities_are_rounded_to_bytes():
     assert to_uint8(np.array([0, 0.5, 0.999, 1], np.float32)).tolist() == [0, 128, 255, 255]

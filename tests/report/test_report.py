@@ -12,8 +12,9 @@ from scipy.spatial import cKDTree
 
 from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, triple
-from sepvox.config import Experiment, load
+from sepvox.config import load
 from sepvox.errors import ConfigError, StoreError
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Geometry, Spec
 from sepvox.prepare.volume import open_volume
@@ -148,7 +149,7 @@ def benchmark(path, seconds, memory):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> tuple[Experiment, Path, Path]:
+def trained(tmp_path_factory) -> tuple[NeuronsExperiment, Path, Path]:
     """A trained experiment with a volume of each role, anisotropic voxels, and benchmark files."""
     folder = tmp_path_factory.mktemp("trained")
     config = folder / "cells.yaml"

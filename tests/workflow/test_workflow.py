@@ -151,6 +151,8 @@ def _set(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
         pytest.param(_set("train", "learning_rate", to=1e-4), FROM_TRAIN, id="train.learning_rate"),
         pytest.param(_set("train", "workers", to=0), REPORT, id="train.workers"),
         pytest.param(_set("predict", "device", to="cpu"), REPORT, id="predict.device"),
+        pytest.param(_set("predict", "tile", to=[64, 64, 64]), REPORT, id="predict.tile in exact mode"),
+        pytest.param(_set("predict", to={"mode": "blend", "tile": [64, 64, 64]}), FROM_PREDICT, id="predict.mode"),
         pytest.param(_set("predict", "augment", to="mirror"), FROM_PREDICT, id="predict.augment"),
         pytest.param(_set("segment", "fragments", "seed_distance", to=3), FROM_FRAGMENTS, id="seed_distance"),
         pytest.param(_set("segment", "agglomerate", "scoring", to="mean"), FROM_REGION_GRAPH, id="scoring"),

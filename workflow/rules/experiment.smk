@@ -10,8 +10,10 @@ import shlex
 import sys
 from pathlib import Path
 
+from sepvox.blocks import Part
 from sepvox.config import load
 from sepvox.errors import SepvoxError
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.versions import VERSIONS
 
@@ -20,7 +22,6 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 
 CONFIG = workflow.configfiles[0]
 RESULTS = Path("results")
-MODELS = ["main"]
 # On a cluster there is no total; its profile sets the threads of these rules.
 CORES = workflow.resource_settings.cores or 1
 
@@ -44,6 +45,8 @@ except SepvoxError as error:
     refuse(error)
 
 layout = Layout(RESULTS / experiment.experiment)
+NEURONS = isinstance(experiment, NeuronsExperiment)
+MODELS = list(experiment.runs()) if NEURONS else experiment.predictors()
 
 
 wildcard_constraints:
@@ -72,79 +75,42 @@ def settings(section, **options):
     return section.model_dump(mode="json", **options)
 
 
-def prepared(*roles):
-    return [layout.done("prepare", volume) for volume in experiment.named(*roles)]
-
-
-def slices(step, count):
+def slices(count, *step):
     """Markers of all slices of a step."""
-    return [layout.done(step, "{model}", "{volume}", f"{index}-{count}") for index in range(count)]
+    return [layout.done(*step, f"{index}-{count}") for index in range(count)]
+
+
+def variant(model, section):
+    """A section of the experiment as one of its models has it."""
+    return getattr(experiment.variant(model), section)
 
 
 def weights(wildcards):
-    """The network that predicts: trained here, or given with `network.weights`."""
+    """The network that predicts, trained here or given with `network.weights`; of an ensemble all of them."""
     return [
-        experiment.model_weights(RESULTS, wildcards.model),
-        experiment.model_directory(RESULTS, wildcards.model) / "config.json",
+        file
+        for model in members(wildcards.model)
+        for file in (
+            experiment.model_weights(RESULTS, model),
+            experiment.model_directory(RESULTS, model) / "config.json",
+        )
     ]
 
 
-def threshold_of_weights(model):
-    """The merge threshold that came with given weights, as a list of at most one file."""
-    file = experiment.model_directory(RESULTS, model) / "threshold.json"
-    return [file] if experiment.train is None and file.exists() else []
+def members(model):
+    """The models that an ensemble is made of, or the model itself."""
+    return [model] if NEURONS else experiment.ensembles().get(model, [model])
 
 
-def threshold_sources(model):
-    """What the merge threshold is taken from: the configuration (no file), a file beside given weights, or sweeps."""
-    if experiment.segment.threshold is not None:
-        return []
-    return threshold_of_weights(model) or [layout.sweep(model, volume) for volume in experiment.named("validate")]
-
-
-def segmentations():
-    """Markers of all finished segmentations."""
-    return [layout.done("relabel", model, volume, "finish") for model in MODELS for volume in experiment.predicted()]
-
-
-def figures():
-    """Names of the report's figures, which depend on what the experiment has."""
-    scored = ["voi", "errors"] if experiment.labelled() else []
-    trained = ["training"] if experiment.train is not None else []
-    return ["overview", *scored, *trained]
-
-
-def check_inputs():
-    """Refuse what is missing before any work starts; what has been prepared needs its source no more."""
-    needed = {
-        f"volumes.{volume}": experiment.source_files(volume)
-        for volume in experiment.volumes
-        if not layout.done("prepare", volume).exists()
-    }
+def refuse_missing(needed):
+    """Refuse what is not there: files by what they are, and the weights that are applied or trained on."""
     if experiment.network.weights is not None:
         weights = Path(experiment.network.weights)
-        needed["network.weights"] = [weights, weights.parent / "config.json"]
+        needed = needed | {"network.weights": [weights, weights.parent / "config.json"]}
     for key, files in needed.items():
         for file in files:
             if not file.exists():
                 refuse(f"{CONFIG}: {key}: {file}: no such file or folder; correct the path")
-    if experiment.segment.threshold is None and not threshold_sources(MODELS[0]):
-        refuse(
-            f"{CONFIG}: segment.threshold: not given, not beside the weights, and no volume of role validate to choose it "
-            "on; add one of these"
-        )
-
-
-def where_the_results_are():
-    stores = [layout.segmentation(model, volume) for model in MODELS for volume in experiment.predicted()]
-    return "\n".join(
-        [
-            f"Report:         {layout.report()} (open it in a browser)",
-            *(f"Segmentation:   {store}" for store in stores),
-            f"Look at them:   sepvox view {layout.root}",
-            *(f"or:             napari --plugin napari-ome-zarr {store}" for store in stores[-1:]),
-        ]
-    )
 
 
 def how_to_go_on(logfiles):
@@ -159,6 +125,3 @@ def how_to_go_on(logfiles):
             *(lines[-1] for lines in logs if lines),
         ]
     )
-
-
-check_inputs()

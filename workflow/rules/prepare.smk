@@ -1,19 +1,46 @@
-rule prepare:
-    input:
-        lambda wildcards: experiment.source_files(wildcards.volume),
-    output:
-        layout.done("prepare", "{volume}"),
-    log:
-        layout.log("prepare", "{volume}"),
-    benchmark:
-        layout.benchmark("prepare", "{volume}")
-    resources:
-        mem_mb=4000,
-        runtime="2h",
-    params:
-        experiment=arguments,
-        volume=lambda wildcards: settings(experiment.volumes[wildcards.volume], exclude={"role"}),
-        prepare=settings(experiment.prepare),
-        version=VERSIONS["prepare"],
-    shell:
-        "sepvox prepare {params.experiment} --restart > {log:q} 2>&1"
+if NEURONS:
+
+    rule prepare:
+        input:
+            lambda wildcards: experiment.source_files(wildcards.volume),
+        output:
+            layout.done("prepare", "{volume}"),
+        log:
+            layout.log("prepare", "{volume}"),
+        benchmark:
+            layout.benchmark("prepare", "{volume}")
+        resources:
+            mem_mb=4000,
+            runtime="2h",
+        params:
+            experiment=arguments,
+            volume=lambda wildcards: settings(experiment.volumes[wildcards.volume], exclude={"role"}),
+            prepare=settings(experiment.prepare),
+            version=VERSIONS["prepare"],
+        shell:
+            "sepvox prepare {params.experiment} --restart > {log:q} 2>&1"
+
+else:
+
+    rule prepare_subjects:
+        input:
+            lambda wildcards: subject_files(wildcards.slice, wildcards.of),
+        output:
+            layout.done("prepare", "{slice}-{of}"),
+        log:
+            layout.log("prepare", "{slice}-{of}"),
+        benchmark:
+            layout.benchmark("prepare", "{slice}-{of}")
+        threads: experiment.prepare.processes
+        resources:
+            mem_mb=16000,
+            runtime="4h",
+        params:
+            experiment=arguments,
+            subjects=lambda wildcards: subjects_of(wildcards.slice, wildcards.of),
+            phantom=settings(experiment.subjects).get("phantom"),
+            classes=experiment.classes,
+            prepare=settings(experiment.prepare, exclude={"slices", "processes"}),
+            version=VERSIONS["prepare"],
+        shell:
+            "sepvox prepare {params.experiment} --part {wildcards.slice}/{wildcards.of} --restart 2>&1 | tee {log:q}"

@@ -1,8 +1,8 @@
 rule report:
     input:
-        scores=[layout.scores(model, volume) for model in MODELS for volume in experiment.labelled()],
+        scores=scores(),
         segmentations=segmentations(),
-        metrics=[layout.metrics(model) for model in MODELS if experiment.train is not None],
+        metrics=[layout.metrics(model) for model in experiment.runs() if experiment.train is not None],
     output:
         page=report(
             layout.report(),

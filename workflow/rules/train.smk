@@ -2,7 +2,7 @@ if experiment.train is not None:
 
     rule train:
         input:
-            volumes=prepared("train", "validate"),
+            prepared=prepared(),
             initial=experiment.network.weights or [],
         output:
             weights=layout.weights("{model}"),
@@ -18,9 +18,9 @@ if experiment.train is not None:
             runtime="24h",
         params:
             experiment=arguments,
-            volumes={role: experiment.named(role) for role in ("train", "validate")},
-            network=settings(experiment.network),
-            train=settings(experiment.train, exclude={"workers", "device", "tensorboard", "checkpoint_every"}),
+            learned=lambda wildcards: learned(wildcards.model),
+            network=lambda wildcards: settings(variant(wildcards.model, "network")),
+            train=lambda wildcards: settings(variant(wildcards.model, "train"), exclude=experiment.train.free),
             version=VERSIONS["train"],
         shell:
             "sepvox train {params.experiment} --restart 2>&1 | tee {log:q}"

@@ -37,6 +37,8 @@ class Architecture:
         Padding of every convolution.
     in_channels, out_channels : int
         Channels of the image and of the output.
+    supervised : tuple of int
+        Lower levels whose decoders have an output of their own while the network is trained, from the finest down.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Architecture:
     padding: Literal["same", "valid"]
     in_channels: int
     out_channels: int
+    supervised: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.pooling) + 1:
@@ -98,6 +101,9 @@ def architecture(settings: NetworkSettings) -> Architecture:
 
     Widths of the practical family are `width * growth ** level`, rounded to the nearest whole number; where streams are
     concatenated, up to a multiple of `m`, so that every stream yields as many channels as the others.
+
+    Deep supervision reaches all levels but the lowest two, as in nnU-Net (Isensee et al. 2021): those are too coarse to
+    tell classes apart. A network of depth 1 or 2 therefore has no such level beside the output's own.
     """
     if settings.name != "unet":
         return PUBLISHED[settings.name]
@@ -114,8 +120,9 @@ def architecture(settings: NetworkSettings) -> Architecture:
         widths=tuple(-(-width // multiple) * multiple for width in widths),
         pooling=settings.pooling if settings.pooling is not None else ((2, 2, 2),) * settings.depth,
         padding="same",
-        in_channels=1,
-        out_channels=len(settings.offsets),
+        in_channels=settings.in_channels,
+        out_channels=len(settings.offsets) if settings.out_channels is None else settings.out_channels,
+        supervised=tuple(range(1, settings.depth - 1)) if settings.deep_supervision else (),
     )
 
 
@@ -128,3 +135,12 @@ def intermediate_width(channels_in: int, channels_out: int, m: int) -> int:
     """
     whole = max(3, 27 * channels_in * channels_out // (9 * channels_in + 3 * channels_out))
     return min(max(1, whole // m), channels_out, 512)
+
+
+def stream_width(channels_in: int, channels_out: int, m: int) -> int:
+    """Channels between the convolutions of one stream in the practical family: at least channels_out / m.
+
+    The published formula leaves 3 channels in the first level of a small network, through which the whole image would have
+    to pass.
+    """
+    return max(intermediate_width(channels_in, channels_out, m), channels_out // m)

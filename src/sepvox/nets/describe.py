@@ -3,7 +3,7 @@
 Nothing is computed on voxels: the network is built and run on torch's meta device, where tensors have shapes only. A *MAC*
 is one multiplication with its addition; biases, activations and poolings are not counted. MACs are those of one forward
 pass over the input shape that the description names, divided by the voxels that come out: with same padding that is a
-property of the network, with valid padding it falls as the input grows.
+property of the network, with valid padding it falls as the input grows. The parameters include those that only training uses.
 """
 
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sepvox.nets.architecture import Triple
+from sepvox.nets.architecture import Triple, architecture
 from sepvox.nets.build import build
 from sepvox.nets.geometry import geometry
 from sepvox.nets.pmsc import PmSC
@@ -24,7 +24,10 @@ _INPUT: Triple = (132, 132, 132)
 
 @dataclass(frozen=True)
 class LevelDescription:
-    """One row: an encoder, upsampling, decoder or the head. Kernels are z y x, in the order of the computation."""
+    """One row: an encoder, upsampling, decoder or head. Kernels are z y x, in the order of the computation.
+
+    A *training head* has no MACs: prediction does without it.
+    """
 
     level: int
     kind: str
@@ -62,12 +65,13 @@ def describe(settings: NetworkSettings) -> Description:
     shape = where.admissible(_INPUT)
     with torch.device("meta"):
         net = build(settings).eval()
-        macs = _count_macs(net, torch.empty(1, 1, *shape))
+        macs = _count_macs(net, torch.empty(1, architecture(settings).in_channels, *shape))
     output = where.output_shape(shape)
     parts = [(level, "encoder", part) for level, part in enumerate(net.encoders)]
     for level in reversed(range(len(net.decoders))):
         parts += [(level, "upsampling", net.upsamplings[level]), (level, "decoder", net.decoders[level])]
     parts.append((0, "head", net.head))
+    parts += [(level, "training head", head) for level, head in zip(net.supervised, net.lower_heads, strict=True)]
     levels = tuple(_level(level, kind, part, macs, prod(output)) for level, kind, part in parts)
     return Description(
         name=settings.name,
@@ -146,7 +150,7 @@ def _level(level: int, kind: str, part: nn.Module, macs: dict[nn.Module, int], v
         channels_out=streams[-1].out_channels if streams else convolutions[-1].out_channels,
         kernels=tuple("x".join(map(str, module.kernel_size)) for module in convolutions),
         parameters=sum(parameter.numel() for parameter in part.parameters()),
-        macs_per_output_voxel=sum(macs[module] for module in convolutions) / voxels,
+        macs_per_output_voxel=sum(macs.get(module, 0) for module in convolutions) / voxels,
     )
 
 

@@ -11,15 +11,10 @@ from sepvox.errors import InputError, StoreError
 from sepvox.nets.settings import NetworkSettings
 
 
-def write_model_config(path: Path, network: NetworkSettings, training: dict[str, Any]) -> None:
-    """Write the architecture and a record of the training."""
-    content = {
-        "sepvox": sepvox.__version__,
-        "network": network.model_dump(mode="json", exclude={"weights"}),
-        "normalisation": "0.5th to 99.5th percentile of the volume to -1 to 1, clipped",
-        "training": training,
-    }
-    markers.write_json(path, content)
+def write_model_config(path: Path, network: NetworkSettings, record: dict[str, Any]) -> None:
+    """Write the architecture, and what else is to be known of the weights."""
+    content = {"sepvox": sepvox.__version__, "network": network.model_dump(mode="json", exclude={"weights"})}
+    markers.write_json(path, content | record)
 
 
 def resolved(settings: NetworkSettings) -> NetworkSettings:

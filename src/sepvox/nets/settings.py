@@ -36,6 +36,14 @@ class NetworkSettings(Settings):
         NEAREST_OFFSETS,
         description="Affinity offsets, one output channel each; the first three are the nearest neighbours, later ones are auxiliary targets.",
     )
+    in_channels: Positive = Field(
+        1, description="Channels of the image; for MRI the number of modalities, set by the experiment."
+    )
+    out_channels: Positive | None = Field(None, description="Channels of the output; by default one per offset.")
+    deep_supervision: bool = Field(
+        False,
+        description="Also learn from the outputs of lower levels (1 to depth - 2); prediction is the same and costs the same.",
+    )
     weights: str | None = Field(
         None,
         description="safetensors file to start from, or to apply where there is no `train`; its config.json beside it gives the architecture.",
@@ -54,10 +62,31 @@ class NetworkSettings(Settings):
         if len(set(self.offsets)) != len(self.offsets) or (0, 0, 0) in self.offsets:
             raise ValueError("offsets must be distinct and not zero")
         chosen = {name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default}
-        if self.name != "unet" and chosen - {"name", "weights"}:
+        channels = {"in_channels", "out_channels"}
+        fixed = chosen - {"name", "weights"} - channels
+        if self.name != "unet" and fixed:
+            raise ValueError(f"network {self.name} is fixed by its paper: remove {', '.join(sorted(fixed))}")
+        if self.name != "unet" and (self.in_channels != 1 or self.out_channels not in (None, 3)):
             raise ValueError(
-                f"network {self.name} is fixed by its paper: remove {', '.join(sorted(chosen - {'name', 'weights'}))}"
+                f"network {self.name} has 1 channel in and 3 out, not in_channels {self.in_channels} and "
+                f"out_channels {len(self.offsets) if self.out_channels is None else self.out_channels}; use `name: unet`"
             )
         if self.weights is not None and chosen - {"weights"}:
             raise ValueError(f"weights bring their architecture: remove {', '.join(sorted(chosen - {'weights'}))}")
+        return self
+
+
+class ClassNetworkSettings(NetworkSettings):
+    """A network for classes: its channels follow from the modalities and classes of the experiment."""
+
+    norm: Literal["none", "batch", "group", "instance"] = Field(
+        "instance", description="Normalisation after each convolution."
+    )
+    width: Positive = Field(16, description="Channels of the first level.")
+
+    @model_validator(mode="after")
+    def _channels_follow(self) -> Self:
+        for name in ("offsets", "in_channels", "out_channels"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} follows from modalities and classes; remove it")
         return self

@@ -3,7 +3,10 @@
 Level 0 has the input's resolution. On the way down each level's *encoder* runs and its result is pooled by maximum; on the
 way up the result of the level below is upsampled, joined by concatenation behind the encoder's result (the *skip*, cropped
 to the same extents where padding is valid), and the level's *decoder* runs. The *head* is a 1×1×1 convolution. The output
-are logits: whoever uses them applies the sigmoid, the loss in training and the predictor afterwards.
+are logits: whoever uses them applies the sigmoid or softmax, the loss in training and the predictor afterwards.
+
+A *supervised* level is a lower one whose decoder has a head too, for the loss to compare with labels of that resolution.
+These heads run while the network is trained and never in prediction.
 """
 
 from collections.abc import Callable
@@ -22,6 +25,9 @@ Upsampling = Callable[[int, int, Triple], nn.Module]
 class UNet(nn.Module):
     """(batch, channels_in, z, y, x) to logits (batch, channels_out, z, y, x).
 
+    In training mode, where levels are supervised, the result is a list of logits instead: the output, then one of each
+    supervised level, with that level's extents.
+
     Parameters
     ----------
     channels_in, channels_out : int
@@ -34,6 +40,8 @@ class UNet(nn.Module):
         Make the block of a level from its numbers of input and output channels.
     upsampling : callable
         Makes what leads one level up, from the channels below, the channels above and the factors.
+    supervised : tuple of int
+        Lower levels with a head of their own, from the finest down.
     """
 
     def __init__(
@@ -45,15 +53,19 @@ class UNet(nn.Module):
         encoder: Block,
         decoder: Block,
         upsampling: Upsampling,
+        supervised: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.pooling = pooling
+        self.supervised = supervised
         self.encoders = nn.ModuleList(map(encoder, (channels_in, *widths[:-1]), widths))
         self.upsamplings = nn.ModuleList(map(upsampling, widths[1:], widths[:-1], pooling))
         self.decoders = nn.ModuleList(decoder(2 * width, width) for width in widths[:-1])
         self.head = project(widths[0], channels_out)
+        # Last, so that a seed gives the other weights the same values with and without them.
+        self.lower_heads = nn.ModuleList(project(widths[level], channels_out) for level in supervised)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Run the network.
 
         Raises
@@ -67,13 +79,15 @@ class UNet(nn.Module):
             skips.append(image)
             image = _pool(image, factors)
         image = self.encoders[-1](image)
-        for upsampling, decoder, skip in zip(
-            reversed(self.upsamplings), reversed(self.decoders), reversed(skips), strict=True
-        ):
-            image = upsampling(image)
-            image = decoder(torch.cat([_centre(skip, image), image], dim=1))
+        lower: list[Tensor] = []
+        heads = dict(zip(self.supervised, self.lower_heads, strict=True)) if self.training else {}
+        for level in reversed(range(len(self.pooling))):
+            image = self.upsamplings[level](image)
+            image = self.decoders[level](torch.cat([_centre(skips[level], image), image], dim=1))
+            if level in heads:
+                lower.insert(0, heads[level](image))
         logits: Tensor = self.head(image)
-        return logits
+        return [logits, *lower] if lower else logits
 
 
 def _pool(image: Tensor, factors: Triple) -> Tensor:

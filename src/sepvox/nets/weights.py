@@ -5,7 +5,6 @@ weights shall be equal files.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
+from sepvox import markers
 from sepvox.errors import InputError, StoreError
 
 _METADATA_KEY = "sepvox"
@@ -31,15 +31,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any])
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     content = safetensors.torch.save(contiguous, {_METADATA_KEY: json.dumps(dict(metadata), sort_keys=True)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with markers.replacing(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StoreError(
             f"{path}: weights of {len(content)} bytes cannot be written ({error.strerror}); make room or check permissions"
         ) from error

@@ -34,11 +34,9 @@ def blend(tiler: Tiler, read: Read, box: Box, shape: Triple, tile: Triple, overl
     weights = compute_importance_map(out, mode="gaussian", sigma_scale=SIGMA).numpy().astype(np.float64)
     total = np.zeros((len(tiler.offsets), *box.shape), np.float64)
     norm = np.zeros(box.shape, np.float64)
-    for begin in product(*(_starts(n, o, s) for n, o, s in zip(shape, out, step, strict=True))):
+    for begin in product(*map(_starts, shape, out, step, box.begin, box.end)):
         covered = Box(triple(begin), triple([b + o for b, o in zip(begin, out, strict=True)]))
         inner = covered.clip(box)
-        if not inner.size:
-            continue
         outer = triple([b - c for b, c in zip(begin, crop, strict=True)])
         image = read(Box(outer, triple([b + n for b, n in zip(outer, size, strict=True)])))
         predicted = _averaged(tiler, image, forward)
@@ -69,9 +67,8 @@ def _fill_unknown(predicted: Volume, known: Sequence[tuple[slice, slice, slice]]
             predicted[channel] = np.take(predicted[channel], index, axis=axis)
 
 
-def _starts(size: int, out: int, step: int) -> list[int]:
-    """Begins of tiles of `out` voxels every `step`, until an axis of `size` is covered."""
-    starts = [0]
-    while starts[-1] + out < size:
-        starts.append(starts[-1] + step)
-    return starts
+def _starts(size: int, out: int, step: int, begin: int, end: int) -> range:
+    """Begins of the tiles that meet [begin, end): tiles of `out` voxels every `step`, until an axis of `size` is covered."""
+    count = 1 + max(0, -(-(size - out) // step))
+    first = max(0, (begin - out) // step + 1)
+    return range(first * step, min(count, -(-end // step)) * step, step)

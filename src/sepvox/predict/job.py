@@ -6,8 +6,8 @@ from pathlib import Path
 from sepvox import markers, ome_zarr
 from sepvox.blocks import Lattice, fitting_block
 from sepvox.blockwise import Blockwise
-from sepvox.config import Experiment
 from sepvox.errors import ConfigError
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.nets.geometry import Geometry, geometry
 from sepvox.nets.model_config import resolved
@@ -39,7 +39,7 @@ class PredictJob:
         return self.network.offsets if self.settings.long_range else self.network.offsets[:3]
 
 
-def predict_job(experiment: Experiment, model: str, name: str, results: Path) -> PredictJob:
+def predict_job(experiment: NeuronsExperiment, model: str, name: str, results: Path) -> PredictJob:
     layout = Layout(results / experiment.experiment)
     volume = open_volume(layout, name)
     path = experiment.model_weights(results, model)
@@ -58,11 +58,10 @@ def predict_job(experiment: Experiment, model: str, name: str, results: Path) ->
         shard=experiment.prepare.shard,
         channels=tuple("affinity " + " ".join(str(step) for step in offset) for offset in offsets),
     )
-    free = {"tile", "block", "slices", "device"}
     made = markers.fingerprint(
         "predict",
         VERSIONS["predict"],
-        settings.model_dump(mode="json", exclude=free if settings.mode == "exact" else free - {"tile"}),
+        settings.model_dump(mode="json", exclude=settings.free | {"block"}),
         experiment.prepare.model_dump(mode="json", include={"chunk", "shard"}),
         block,
         network.model_dump(mode="json"),
@@ -73,7 +72,7 @@ def predict_job(experiment: Experiment, model: str, name: str, results: Path) ->
     return PredictJob(layout, volume, settings, network, path, net, layout.affinities(model, name), spec, step)
 
 
-def _check_exact(net: Geometry, experiment: Experiment, volume: PreparedVolume) -> None:
+def _check_exact(net: Geometry, experiment: NeuronsExperiment, volume: PreparedVolume) -> None:
     if not net.exact_ok:
         raise ConfigError(
             f"predict.mode: exact is not possible: {net.reason}; use `mode: blend`, or norm none or batch"
@@ -87,13 +86,13 @@ def _check_exact(net: Geometry, experiment: Experiment, volume: PreparedVolume) 
             )
 
 
-def create(experiment: Experiment, model: str, volume: str, results: Path, restart: bool) -> None:
+def create(experiment: NeuronsExperiment, model: str, volume: str, results: Path, restart: bool) -> None:
     """Lay out affinities.zarr."""
     job = predict_job(experiment, model, volume, results)
     job.step.create(job.store, lambda: ome_zarr.create(job.store, job.spec), restart)
 
 
-def finish(experiment: Experiment, model: str, volume: str, results: Path) -> None:
+def finish(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> None:
     """Write the metadata of affinities.zarr once every block is there."""
     job = predict_job(experiment, model, volume, results)
     described = {

@@ -14,22 +14,25 @@ import torch
 from torch.nn.utils import convert_conv3d_weight_memory_format
 from tqdm import tqdm
 
-from sepvox import ome_zarr
+from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Part, Triple, triple
-from sepvox.config import Experiment
-from sepvox.errors import ConfigError
+from sepvox.errors import ConfigError, StaleError
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.nets import weights
 from sepvox.nets.build import build
 from sepvox.predict.job import PredictJob, predict_job
+from sepvox.predict.settings import PredictSettings
 from sepvox.predict.tiles import Forward, Tiler, Volume, to_uint8, torch_forward
 from sepvox.symmetries import IDENTITY, Symmetry, mirrors, symmetries
 
 
-def predict_slice(experiment: Experiment, model: str, volume: str, results: Path, part: Part) -> None:
+def predict_slice(experiment: NeuronsExperiment, model: str, volume: str, results: Path, part: Part) -> None:
     """Predict the blocks of a slice that are not done yet."""
     job = predict_job(experiment, model, volume, results)
     job.step.check_created()
     devices = _devices(job.settings.device)
+    if job.step.unfinished(part):
+        _agree_on_precision(job, devices)
     forwards: queue.Queue[Forward] = queue.Queue()
     for device in devices:
         forwards.put(_forward(job, device))
@@ -136,15 +139,31 @@ def _devices(name: str) -> list[torch.device]:
     return [torch.device("cpu")]
 
 
+def _precision(settings: PredictSettings, device: torch.device) -> str:
+    """What `auto` means on a device."""
+    if settings.precision != "auto":
+        return settings.precision
+    fits = device.type == "cuda" and torch.cuda.is_bf16_supported() and settings.mode == "blend"
+    return "bfloat16" if fits else "float32"
+
+
+def _agree_on_precision(job: PredictJob, devices: list[torch.device]) -> None:
+    """All blocks of a store have the precision of the first slice that began; `auto` may mean another elsewhere."""
+    ours = {_precision(job.settings, device) for device in devices}
+    theirs = markers.claim(job.step.done / "blocks" / "precision.json", min(ours))
+    if ours != {theirs}:
+        raise StaleError(
+            f"{job.store}: its blocks are computed in {theirs}, but predict.precision: auto means {min(ours - {theirs})} on this device; use the device of the other blocks, or set predict.precision to predict afresh"
+        )
+
+
 def _forward(job: PredictJob, device: torch.device) -> Forward:
     # TF32 has 10 bits of mantissa: tiles would differ from the whole by more than rounding.
     torch.backends.cudnn.allow_tf32 = False
     network = build(job.network)
     weights.load_into(network, job.weights)
     convert_conv3d_weight_memory_format(network.eval().to(device), torch.channels_last_3d)
-    wanted = job.settings.precision
-    fits = device.type == "cuda" and torch.cuda.is_bf16_supported() and job.settings.mode == "blend"
     autocast: Any = torch.autocast(
-        device.type, dtype=torch.bfloat16, enabled=wanted == "bfloat16" or (wanted == "auto" and fits)
+        device.type, dtype=torch.bfloat16, enabled=_precision(job.settings, device) == "bfloat16"
     )
     return torch_forward(network, device, autocast, len(job.offsets))

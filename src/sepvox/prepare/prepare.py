@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, Part, triple
 from sepvox.blockwise import Blockwise
-from sepvox.config import Experiment
 from sepvox.errors import InputError
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Geometry, Spec
 from sepvox.prepare import components
@@ -36,7 +36,7 @@ WHOLE = Part(0, 1)
 METRES = {"nanometer": 1e-9, "micrometer": 1e-6, "millimeter": 1e-3}
 
 
-def prepare(experiment: Experiment, volume: str, results: Path, restart: bool = False) -> None:
+def prepare(experiment: NeuronsExperiment, volume: str, results: Path, restart: bool = False) -> None:
     """Write image.zarr, and labels.zarr and mask.zarr where there are any, of one volume.
 
     Raises
@@ -69,7 +69,7 @@ def prepare(experiment: Experiment, volume: str, results: Path, restart: bool = 
         markers.mark(done, made)
 
 
-def _fingerprint(experiment: Experiment, volume: str) -> str:
+def _fingerprint(experiment: NeuronsExperiment, volume: str) -> str:
     settings = experiment.volumes[volume].model_dump(mode="json", exclude={"role"})
     files = []
     for path in experiment.source_files(volume):
@@ -154,7 +154,7 @@ def _reader(source: Source, covered: Box) -> Read:
     return read
 
 
-def _write(experiment: Experiment, layout: Layout, volume: str, made: str, opened: _Opened) -> None:
+def _write(experiment: NeuronsExperiment, layout: Layout, volume: str, made: str, opened: _Opened) -> None:
     settings = experiment.volumes[volume]
     chunk, shard, levels = experiment.prepare.chunk, experiment.prepare.shard, experiment.prepare.levels
     spec = partial(Spec, chunk=chunk, shard=shard, levels=levels)

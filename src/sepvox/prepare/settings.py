@@ -81,14 +81,11 @@ class VolumeSettings(Settings):
         return self
 
 
-class PrepareSettings(Settings):
+class StoreSettings(Settings):
     """Layout of every store of the experiment."""
 
     chunk: Shape = Field((32, 32, 32), description="Zarr chunk, the unit of reading, z y x.")
     shard: Shape = Field((128, 128, 128), description="Zarr shard, the unit of writing, a multiple of the chunk.")
-    context: NonNegative = Field(
-        64, description="Voxels of image kept beyond a region, where there are any; at least the network's halo."
-    )
     levels: Positive | None = Field(
         None, description="Levels of the multiscale pyramid; by default until every axis is at most one shard."
     )
@@ -99,3 +96,30 @@ class PrepareSettings(Settings):
             if shard % chunk:
                 raise ValueError(f"shard: axis {axis} is {shard}, not a multiple of the chunk's {chunk}")
         return self
+
+
+class PrepareSettings(StoreSettings):
+    """Layout of every store of the experiment, and how much is kept around a region."""
+
+    context: NonNegative = Field(
+        64, description="Voxels of image kept beyond a region, where there are any; at least the network's halo."
+    )
+
+
+class ScanPrepareSettings(StoreSettings):
+    """Grid and intensities of prepared scans, and layout of their stores."""
+
+    spacing: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(
+        None, description="Voxel size in mm, z y x, to which scans are resampled; each keeps its own by default."
+    )
+    crop: bool = Field(True, description="Crop to the box of voxels that are not 0.")
+    normalisation: Literal["zscore", "percentiles"] = Field(
+        "zscore",
+        description="Intensities inside the foreground: mean 0 and standard deviation 1, or 0.5th to 99.5th percentile to -1 to 1.",
+    )
+    foreground: Literal["otsu", "nonzero"] = Field(
+        "otsu",
+        description="Voxels that normalisation looks at: those above Otsu's threshold, or those that are not 0 (for images without skull).",
+    )
+    slices: Positive = Field(1, description="Jobs over which the subjects are divided.")
+    processes: Positive = Field(1, description="Processes per job.")

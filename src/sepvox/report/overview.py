@@ -45,7 +45,7 @@ def read_views(layout: Layout, model: str, name: str, volume: PreparedVolume) ->
         Views(
             plane=plane,
             raw=plane.flat(volume.image_box(plane.box)),
-            affinities=plane.flat(_read(layout.affinities(model, name), plane)[:3]) / 255,
+            affinities=plane.flat(_read(layout.affinities(model, name), plane, channels=3)) / 255,
             fragments=plane.flat(_read(layout.fragments(model, name), plane)),
             segmentation=plane.flat(_read(layout.segmentation(model, name), plane)),
             truth=None if volume.labels is None else plane.flat(volume.labels_box(plane.box)),
@@ -54,8 +54,8 @@ def read_views(layout: Layout, model: str, name: str, volume: PreparedVolume) ->
     ]
 
 
-def _read(store: Path, plane: Plane) -> NDArray[Any]:
-    return ome_zarr.read(ome_zarr.open_level(store), plane.box)
+def _read(store: Path, plane: Plane, channels: int | None = None) -> NDArray[Any]:
+    return ome_zarr.read(ome_zarr.open_level(store), plane.box, channels)
 
 
 def draw_overview(views: list[Views]) -> Any:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sepvox import markers
-from sepvox.config import Experiment, dump
+from sepvox.config import dump
 from sepvox.errors import ConfigError
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.nets.describe import Description, describe
 from sepvox.nets.model_config import resolved
@@ -27,7 +28,7 @@ MODEL = "main"
 ERRORS = 3
 
 
-def report(experiment: Experiment, config: Path, results: Path) -> None:
+def report(experiment: NeuronsExperiment, config: Path, results: Path) -> None:
     """Write report/index.html and report/figures/*.png.
 
     The figures are those of the first test volume, or else of the first segmented one; the page shows all volumes.
@@ -60,7 +61,7 @@ def report(experiment: Experiment, config: Path, results: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _summary(experiment: Experiment, layout: Layout, name: str) -> VolumeSummary:
+def _summary(experiment: NeuronsExperiment, layout: Layout, name: str) -> VolumeSummary:
     role = experiment.volumes[name].role
     volume = open_volume(layout, name) if (layout.image(name) / "zarr.json").exists() else None
     return VolumeSummary(
@@ -73,7 +74,7 @@ def _summary(experiment: Experiment, layout: Layout, name: str) -> VolumeSummary
     )
 
 
-def _first_shown(experiment: Experiment, names: list[str]) -> str:
+def _first_shown(experiment: NeuronsExperiment, names: list[str]) -> str:
     return next((name for name in names if name in experiment.named("test")), names[0])
 
 
@@ -82,7 +83,7 @@ def _save(layout: Layout, name: str, png: bytes) -> None:
         temporary.write_bytes(png)
 
 
-def _pictures(experiment: Experiment, layout: Layout) -> Section:
+def _pictures(experiment: NeuronsExperiment, layout: Layout) -> Section:
     names = experiment.predicted()
     body = page.paragraph(
         "Planes through the centre, at most "
@@ -98,7 +99,7 @@ def _pictures(experiment: Experiment, layout: Layout) -> Section:
     return Section("Pictures", body)
 
 
-def _scored(experiment: Experiment, layout: Layout, volumes: list[VolumeSummary]) -> list[Section]:
+def _scored(experiment: NeuronsExperiment, layout: Layout, volumes: list[VolumeSummary]) -> list[Section]:
     """VI against the threshold, and the largest errors."""
     scores: dict[str, dict[str, Any]] = {volume.name: volume.scores for volume in volumes if volume.scores}
     chart = draw_voi(list(scores.values()))
@@ -147,7 +148,7 @@ def _costs(layout: Layout) -> Section:
     return Section("Time and memory", page.paragraph(text) + tables.costs_table(costs))
 
 
-def _made_with(experiment: Experiment, config: Path) -> Section:
+def _made_with(experiment: NeuronsExperiment, config: Path) -> Section:
     body = page.beside(tables.pairs_table("software", versions()), tables.pairs_table("this machine", hardware()))
     body += page.folded(f"Full configuration ({config.name})", dump(experiment))
     return Section("Configuration and versions", body)

@@ -19,6 +19,7 @@ ORDER = (
     "agglomerate",
     "sweep",
     "choose",
+    "classify",
     "score",
     "relabel",
 )

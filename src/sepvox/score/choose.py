@@ -8,18 +8,24 @@ from pathlib import Path
 import numpy as np
 
 from sepvox import markers
-from sepvox.config import Experiment
 from sepvox.errors import ConfigError, StoreError
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
+from sepvox.score.sweep import read_sweep
+from sepvox.segment.threshold import given_threshold
 
 
-def choose(experiment: Experiment, model: str, results: Path) -> None:
+def choose(experiment: NeuronsExperiment, model: str, results: Path) -> None:
     """Write threshold.json of a model: the least mean VI over the validation volumes, unless it is given.
 
     Raises
     ------
     ConfigError
         If there is neither a threshold nor a validation volume, or the given threshold belongs to another scoring.
+    StaleError
+        If a sweep was made from other fragments, labels or lookup tables, or with other settings.
+    StoreError
+        If a sweep or the given threshold is damaged, or the sweeps have different thresholds.
     """
     layout = Layout(results / experiment.experiment)
     scoring = experiment.segment.agglomerate.scoring
@@ -27,14 +33,14 @@ def choose(experiment: Experiment, model: str, results: Path) -> None:
     validation = experiment.named("validate")
     if experiment.segment.threshold is not None:
         found = {"threshold": experiment.segment.threshold, "scoring": scoring, "chosen_on": "configuration"}
-    elif experiment.train is None and given.exists():
-        found = markers.read_json(given)
+    elif (beside := given_threshold(experiment, model, results)) is not None:
+        found = beside
         if found["scoring"] != scoring:
             raise ConfigError(
                 f"{given}: its threshold was chosen for scoring {found['scoring']}, but segment.agglomerate.scoring is {scoring}; use that scoring, or set segment.threshold"
             )
     elif validation:
-        sweeps = [markers.read_json(layout.sweep(model, volume))["thresholds"] for volume in validation]
+        sweeps = [read_sweep(experiment, model, volume, results)["thresholds"] for volume in validation]
         if any([e["threshold"] for e in sweep] != [e["threshold"] for e in sweeps[0]] for sweep in sweeps):
             raise StoreError(
                 f"{layout.sweep(model, validation[0])}: the validation volumes were scored at different thresholds; run agglomerate and score --sweep again for {', '.join(validation)}"

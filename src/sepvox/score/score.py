@@ -1,51 +1,55 @@
-"""score: fragments, truth and lookup tables to scores, without writing a segmentation.
-
-contingency.npz beside the scores holds the voxel counts of fragments × truth; every threshold is scored from it.
-"""
+"""score: fragments, truth and lookup tables to scores, without writing a segmentation."""
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, triple
-from sepvox.config import Experiment
 from sepvox.errors import ConfigError
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.prepare.volume import PreparedVolume, open_volume
 from sepvox.score.contingency import Contingency, contingency, merge, near_border, relabel
 from sepvox.score.metrics import adapted_rand_error, cremi_score, per_object_errors, variation_of_information
+from sepvox.score.sweep import load_counts, read_sweep, save_counts, sources
 from sepvox.segment.agglomerate import load_lookup_tables
+from sepvox.segment.threshold import chosen_threshold
 
 BLOCK = (128, 128, 128)
 
 
-def score_sweep(experiment: Experiment, model: str, volume: str, results: Path) -> None:
+def score_sweep(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> None:
     """Write sweep.json: the scores of one volume at every threshold."""
     layout = Layout(results / experiment.experiment)
     if not experiment.has_truth(volume):
         raise ConfigError(f"volumes.{volume}: has no `labels` to compare with; add them, or do not score this volume")
-    tables = load_lookup_tables(layout.lookup_tables(model, volume))
+    tables = load_lookup_tables(experiment, model, volume, results)
+    made_from = sources(experiment, model, volume, results)
     counted = _count(layout.fragments(model, volume), open_volume(layout, volume), experiment.score.ignore_border)
-    with markers.replacing(_contingency_file(layout, model, volume)) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, fragment=counted.fragment, truth=counted.truth, count=counted.count)
+    save_counts(layout, model, volume, counted, made_from["contingency"])
     scored = [scores_at(relabel(counted, tables.fragments, tables.at(t)), float(t)) for t in tables.thresholds]
-    sweep = {"volume": volume, "role": experiment.volumes[volume].role, "thresholds": scored}
+    sweep = {
+        "volume": volume,
+        "role": experiment.volumes[volume].role,
+        "made_from": made_from,
+        "thresholds": scored,
+    }
     markers.write_json(layout.sweep(model, volume), sweep)
 
 
-def score_chosen(experiment: Experiment, model: str, volume: str, results: Path) -> None:
+def score_chosen(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> None:
     """Write scores.json: the sweep, the scores at the chosen threshold, and the largest errors."""
     layout = Layout(results / experiment.experiment)
-    sweep = markers.read_json(layout.sweep(model, volume))
-    chosen = markers.read_json(layout.threshold(model))
-    tables = load_lookup_tables(layout.lookup_tables(model, volume))
-    counted = relabel(load_contingency(layout, model, volume), tables.fragments, tables.at(chosen["threshold"]))
+    tables = load_lookup_tables(experiment, model, volume, results)
+    sweep = read_sweep(experiment, model, volume, results)
+    chosen = chosen_threshold(experiment, model, results)
+    counts = load_counts(experiment, model, volume, results)
+    counted = relabel(counts, tables.fragments, tables.at(chosen["threshold"]))
     splits, merges = per_object_errors(counted)
     found = scores_at(counted, chosen["threshold"]) | {"chosen_on": chosen["chosen_on"]}
     errors = {"split": [vars(error) for error in splits], "merge": [vars(error) for error in merges]}
-    markers.write_json(layout.scores(model, volume), sweep | {"chosen": found, "errors": errors})
+    kept = {key: sweep[key] for key in ("volume", "role", "thresholds")}
+    markers.write_json(layout.scores(model, volume), kept | {"chosen": found, "errors": errors})
 
 
 def scores_at(counted: Contingency, threshold: float) -> dict[str, float]:
@@ -59,16 +63,6 @@ def scores_at(counted: Contingency, threshold: float) -> dict[str, float]:
         "arand": adapted_rand_error(counted),
         "cremi": cremi_score(counted),
     }
-
-
-def load_contingency(layout: Layout, model: str, volume: str) -> Contingency:
-    """The counts that `score_sweep` kept."""
-    with np.load(_contingency_file(layout, model, volume)) as file:
-        return Contingency(file["fragment"], file["truth"], file["count"])
-
-
-def _contingency_file(layout: Layout, model: str, volume: str) -> Path:
-    return layout.sweep(model, volume).with_name("contingency.npz")
 
 
 def _count(store: Path, volume: PreparedVolume, ignore_border: int) -> Contingency:

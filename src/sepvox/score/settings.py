@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from sepvox.settings import NonNegative, Settings
+from sepvox.settings import NonNegative, Positive, Settings
 
 
 class ScoreSettings(Settings):
@@ -12,3 +12,9 @@ class ScoreSettings(Settings):
         0,
         description="Voxels nearer than this to a border between two ground-truth objects, within a section, are not scored.",
     )
+
+
+class ClassScoreSettings(Settings):
+    """How class maps are compared with label maps."""
+
+    processes: Positive = Field(1, description="Processes per job.")

@@ -1,23 +1,25 @@
 """agglomerate: the merge scores of all cells to one lookup table from fragments to segments per threshold.
 
-The file lookup_tables.npz holds `fragments` uint64 (f,) in rising order, `sizes` int64 (f,), `thresholds` float64 (t,) and
-`tables` uint64 (t, f).
+The file lookup_tables.npz holds `fragments` uint64 (f,) in rising order, `sizes` int64 (f,), `thresholds` float64 (t,),
+`tables` uint64 (t, f), and the `fingerprint` of the fragments, region graph and settings that it was made from.
 """
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sepvox import markers
-from sepvox.config import Experiment
-from sepvox.errors import StoreError
+from sepvox import markers, ome_zarr
+from sepvox.errors import StaleError, StoreError
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.segment.lookup import lookup_tables
 from sepvox.segment.region_graph import region_graph_job
+from sepvox.segment.threshold import given_threshold
+from sepvox.versions import VERSIONS
+
+STEP = "`sepvox agglomerate`"
 
 
 @dataclass(frozen=True)
@@ -47,18 +49,35 @@ class LookupTables:
         return table
 
 
-def thresholds_of(experiment: Experiment, results: Path, model: str) -> list[float]:
+def thresholds_of(experiment: NeuronsExperiment, results: Path, model: str) -> list[float]:
     """Thresholds of the sweep, with the one that is configured or comes with given weights."""
     wanted = set(experiment.segment.agglomerate.thresholds)
     if experiment.segment.threshold is not None:
         wanted.add(experiment.segment.threshold)
-    given = experiment.model_directory(results, model) / "threshold.json"
-    if experiment.train is None and given.exists():
-        wanted.add(float(markers.read_json(given)["threshold"]))
+    given = given_threshold(experiment, model, results)
+    if given is not None:
+        wanted.add(given["threshold"])
     return sorted(wanted)
 
 
-def agglomerate(experiment: Experiment, model: str, volume: str, results: Path) -> None:
+def tables_fingerprint(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> str:
+    """Of what the lookup tables of one volume are made from; its fragments must be finished.
+
+    The affinities are part of the fragments' own fingerprint and need not be there any more.
+    """
+    fragments = Layout(results / experiment.experiment).fragments(model, volume)
+    return markers.fingerprint(
+        "agglomerate",
+        VERSIONS["agglomerate"],
+        VERSIONS["region-graph"],
+        experiment.segment.agglomerate.model_dump(mode="json", exclude={"thresholds"}),
+        thresholds_of(experiment, results, model),
+        experiment.segment.minimum_size,
+        ome_zarr.attributes(fragments)["fingerprint"],
+    )
+
+
+def agglomerate(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> None:
     """Reduce the cells' merge scores to lookup tables.
 
     Raises
@@ -68,7 +87,10 @@ def agglomerate(experiment: Experiment, model: str, volume: str, results: Path) 
     """
     job = region_graph_job(experiment, model, volume, results)
     job.step.check_done()
-    parts = [_load(job.cell_file(cell)) for cell in job.step.lattice]
+    parts = [
+        markers.read_arrays(job.cell_file(cell), "`sepvox region-graph`", "fragments", "sizes", "edges", "scores")
+        for cell in job.step.lattice
+    ]
     fragments = np.concatenate([part["fragments"] for part in parts])
     order = np.argsort(fragments)
     fragments = fragments[order]
@@ -77,28 +99,28 @@ def agglomerate(experiment: Experiment, model: str, volume: str, results: Path) 
     scores = np.concatenate([part["scores"] for part in parts])
     thresholds = thresholds_of(experiment, results, model)
     tables = lookup_tables(fragments, sizes, edges, scores, thresholds, experiment.segment.minimum_size)
-    path = Layout(results / experiment.experiment).lookup_tables(model, volume)
-    with markers.replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, fragments=fragments, sizes=sizes, thresholds=np.array(thresholds), tables=tables)
+    markers.write_arrays(
+        Layout(results / experiment.experiment).lookup_tables(model, volume),
+        fragments=fragments,
+        sizes=sizes,
+        thresholds=np.array(thresholds),
+        tables=tables,
+        fingerprint=tables_fingerprint(experiment, model, volume, results),
+    )
 
 
-def load_lookup_tables(path: Path) -> LookupTables:
+def load_lookup_tables(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> LookupTables:
     """Read lookup_tables.npz.
 
     Raises
     ------
     StoreError
         If it is missing or damaged.
+    StaleError
+        If it was made from other fragments or with other settings.
     """
-    found = _load(path)
+    path = Layout(results / experiment.experiment).lookup_tables(model, volume)
+    found = markers.read_arrays(path, STEP, "fragments", "sizes", "thresholds", "tables", "fingerprint")
+    if str(found["fingerprint"]) != tables_fingerprint(experiment, model, volume, results):
+        raise StaleError(f"{path}: made from other fragments or with other settings; run {STEP} again")
     return LookupTables(found["fragments"], found["sizes"], found["thresholds"], found["tables"])
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path) as file:
-            return dict(file)
-    except FileNotFoundError:
-        raise StoreError(f"{path}: missing; run region-graph and agglomerate first") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise StoreError(f"{path}: damaged ({error}); remove it and run region-graph and agglomerate again") from None

@@ -10,8 +10,8 @@ import numpy as np
 from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, Part, fitting_block, triple
 from sepvox.blockwise import Blockwise, processes
-from sepvox.config import Experiment
 from sepvox.errors import InputError
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Spec
 from sepvox.segment.settings import FragmentSettings
@@ -30,7 +30,7 @@ class _Job:
     settings: FragmentSettings
 
 
-def _job(experiment: Experiment, model: str, volume: str, results: Path) -> _Job:
+def _job(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> _Job:
     layout = Layout(results / experiment.experiment)
     affinities = layout.affinities(model, volume)
     attributes = ome_zarr.attributes(affinities)
@@ -63,7 +63,7 @@ def check_offsets(path: Path, attributes: dict[str, Any]) -> None:
         )
 
 
-def create(experiment: Experiment, model: str, volume: str, results: Path, restart: bool) -> None:
+def create(experiment: NeuronsExperiment, model: str, volume: str, results: Path, restart: bool) -> None:
     """Lay out fragments.zarr, and take waterz's thresholds from the whole volume where they are not given."""
     job = _job(experiment, model, volume, results)
 
@@ -80,18 +80,18 @@ def _histogram(job: _Job) -> Any:
     array = ome_zarr.open_level(job.affinities)
     total = np.zeros(256, np.int64)
     for box in Lattice(job.spec.shape, job.spec.shard):
-        total += np.bincount(ome_zarr.read(array, box)[:3].ravel(), minlength=256)
+        total += np.bincount(ome_zarr.read(array, box, channels=3).ravel(), minlength=256)
     return total
 
 
-def fragments_slice(experiment: Experiment, model: str, volume: str, results: Path, part: Part) -> None:
+def fragments_slice(experiment: NeuronsExperiment, model: str, volume: str, results: Path, part: Part) -> None:
     """Make the fragments of the blocks of a slice that are not done yet."""
     job = _job(experiment, model, volume, results)
     job.step.check_created()
     distribution = None
     thresholds = job.step.done / "blocks" / "thresholds.json"
     if thresholds.exists():
-        found = markers.read_json(thresholds)
+        found = markers.read_json(thresholds, "low", "high")
         distribution = (found["low"], found["high"])
     with processes(experiment.segment.processes) as executor:
         job.step.run(part, partial(_block, job, distribution), executor)
@@ -107,7 +107,7 @@ def _block(job: _Job, distribution: tuple[float, float] | None, block: Box) -> N
     for cell in Lattice(job.spec.shape, triple(settings.cell)).within(block):
         outer = cell.grow(settings.halo).clip(whole)
         result[cell.inside(block).slices] = fragments_of_cell(
-            ome_zarr.read(affinities, outer)[:3],
+            ome_zarr.read(affinities, outer, channels=3),
             cell.inside(outer).slices,
             cell.begin,
             job.spec.shape,
@@ -119,7 +119,7 @@ def _block(job: _Job, distribution: tuple[float, float] | None, block: Box) -> N
     ome_zarr.write(ome_zarr.open_level(job.store, writable=True), block, result)
 
 
-def finish(experiment: Experiment, model: str, volume: str, results: Path) -> None:
+def finish(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> None:
     """Write the metadata of fragments.zarr once every block is there."""
     job = _job(experiment, model, volume, results)
     job.step.finish(lambda: ome_zarr.finish(job.store, job.spec, {"fingerprint": job.step.fingerprint}))

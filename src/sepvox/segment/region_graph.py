@@ -13,7 +13,7 @@ import numpy as np
 from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, Part, triple
 from sepvox.blockwise import Blockwise, processes
-from sepvox.config import Experiment
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.segment.merge_scores import merge_scores
 from sepvox.segment.settings import AgglomerateSettings
@@ -35,7 +35,7 @@ class RegionGraphJob:
         return self.folder / "cells" / ("-".join(str(b) for b in cell.begin) + ".npz")
 
 
-def region_graph_job(experiment: Experiment, model: str, volume: str, results: Path) -> RegionGraphJob:
+def region_graph_job(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> RegionGraphJob:
     """Describe the region graph of one volume; its fragments must be finished."""
     layout = Layout(results / experiment.experiment)
     fragments = layout.fragments(model, volume)
@@ -55,7 +55,7 @@ def region_graph_job(experiment: Experiment, model: str, volume: str, results: P
     )
 
 
-def region_graph_slice(experiment: Experiment, model: str, volume: str, results: Path, part: Part) -> None:
+def region_graph_slice(experiment: NeuronsExperiment, model: str, volume: str, results: Path, part: Part) -> None:
     """Compute the merge scores of the cells of a slice that are not done yet."""
     job = region_graph_job(experiment, model, volume, results)
     for index in part.of(len(job.step.lattice)):
@@ -69,9 +69,8 @@ def _cell(job: RegionGraphJob, cell: Box) -> None:
     context = (job.settings.context,) * 3
     outer = cell.grow(context).clip(Box.of(job.step.lattice.shape))
     fragments = ome_zarr.read(ome_zarr.open_level(job.fragments), outer)
-    affinities = ome_zarr.read(ome_zarr.open_level(job.affinities), outer)[:3]
+    affinities = ome_zarr.read(ome_zarr.open_level(job.affinities), outer, channels=3)
     own, sizes = np.unique(fragments[cell.inside(outer).slices], return_counts=True)
     own, sizes = own[own != 0], sizes[own != 0]
     edges, scores = merge_scores(affinities, fragments, own, job.settings.scoring)
-    with markers.replacing(job.cell_file(cell)) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, edges=edges, scores=scores, fragments=own, sizes=sizes)
+    markers.write_arrays(job.cell_file(cell), edges=edges, scores=scores, fragments=own, sizes=sizes)

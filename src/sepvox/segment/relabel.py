@@ -10,35 +10,40 @@ from numpy.typing import NDArray
 from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, Part, fitting_block, triple
 from sepvox.blockwise import Blockwise, processes
-from sepvox.config import Experiment
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Spec
 from sepvox.segment.agglomerate import load_lookup_tables
 from sepvox.segment.lookup import apply_lookup
+from sepvox.segment.threshold import chosen_threshold
 from sepvox.versions import VERSIONS
+
+Ids = NDArray[np.uint64]
+
+# The fragments of the volume and their segments: sent to a process once, for they may be much larger than a block.
+_lookup: tuple[Ids, Ids]
 
 
 @dataclass(frozen=True)
 class _Job:
     fragments: Path
-    tables: Path
     threshold: float
     store: Path
     spec: Spec
     step: Blockwise
 
 
-def _job(experiment: Experiment, model: str, volume: str, results: Path, other: float | None) -> _Job:
+def _job(experiment: NeuronsExperiment, model: str, volume: str, results: Path, other: float | None) -> _Job:
     layout = Layout(results / experiment.experiment)
     fragments, tables = layout.fragments(model, volume), layout.lookup_tables(model, volume)
-    threshold = float(markers.read_json(layout.threshold(model))["threshold"]) if other is None else other
+    threshold = chosen_threshold(experiment, model, results)["threshold"] if other is None else other
     shape = triple(ome_zarr.open_level(fragments).shape)
     chunk, shard = experiment.prepare.chunk, experiment.prepare.shard
     block = fitting_block("segment.block", experiment.segment.block, [shard, experiment.segment.fragments.cell], shape)
     spec = Spec(
         shape, "uint64", ome_zarr.geometry(fragments), chunk, shard, labels=True, levels=experiment.prepare.levels
     )
-    load_lookup_tables(tables).at(threshold)
+    load_lookup_tables(experiment, model, volume, results).at(threshold)
     made = markers.fingerprint(
         "relabel",
         VERSIONS["relabel"],
@@ -56,11 +61,11 @@ def _job(experiment: Experiment, model: str, volume: str, results: Path, other: 
         layout.step("relabel" if other is None else f"relabel-{other:g}", model, volume),
         made,
     )
-    return _Job(fragments, tables, threshold, layout.segmentation(model, volume, other), spec, step)
+    return _Job(fragments, threshold, layout.segmentation(model, volume, other), spec, step)
 
 
 def create(
-    experiment: Experiment, model: str, volume: str, results: Path, restart: bool, threshold: float | None = None
+    experiment: NeuronsExperiment, model: str, volume: str, results: Path, restart: bool, threshold: float | None = None
 ) -> None:
     """Lay out segmentation.zarr."""
     job = _job(experiment, model, volume, results, threshold)
@@ -68,22 +73,29 @@ def create(
 
 
 def relabel_slice(
-    experiment: Experiment, model: str, volume: str, results: Path, part: Part, threshold: float | None = None
+    experiment: NeuronsExperiment, model: str, volume: str, results: Path, part: Part, threshold: float | None = None
 ) -> None:
     """Relabel the blocks of a slice that are not done yet."""
     job = _job(experiment, model, volume, results, threshold)
     job.step.check_created()
-    found = load_lookup_tables(job.tables)
-    with processes(experiment.segment.processes) as executor:
-        job.step.run(part, partial(_block, job, found.fragments, found.at(job.threshold)), executor)
+    found = load_lookup_tables(experiment, model, volume, results)
+    with processes(experiment.segment.processes, partial(_take, found.fragments, found.at(job.threshold))) as executor:
+        job.step.run(part, partial(_block, job), executor)
 
 
-def _block(job: _Job, ids: NDArray[np.uint64], table: NDArray[np.uint64], block: Box) -> None:
+def _take(ids: Ids, segments: Ids) -> None:
+    global _lookup
+    _lookup = ids, segments
+
+
+def _block(job: _Job, block: Box) -> None:
     fragments = ome_zarr.read(ome_zarr.open_level(job.fragments), block)
-    ome_zarr.write(ome_zarr.open_level(job.store, writable=True), block, apply_lookup(fragments, ids, table))
+    ome_zarr.write(ome_zarr.open_level(job.store, writable=True), block, apply_lookup(fragments, *_lookup))
 
 
-def finish(experiment: Experiment, model: str, volume: str, results: Path, threshold: float | None = None) -> None:
+def finish(
+    experiment: NeuronsExperiment, model: str, volume: str, results: Path, threshold: float | None = None
+) -> None:
     """Write the pyramid and metadata of segmentation.zarr once every block is there."""
     job = _job(experiment, model, volume, results, threshold)
     described = {"threshold": job.threshold, "fingerprint": job.step.fingerprint}

@@ -95,3 +95,14 @@ class SegmentSettings(Settings):
             if big % small:
                 raise ValueError(f"agglomerate.cell: axis {axis} is {big}, not a multiple of fragments.cell's {small}")
         return self
+
+
+class ClassifySettings(Settings):
+    """From class probabilities to class maps in native space."""
+
+    clean_up: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Keep only the largest component of a class: where that raises the validation Dice, always, or never.",
+    )
+    slices: Positive = Field(1, description="Jobs per model over which the subjects are divided.")
+    processes: Positive = Field(1, description="Processes per job.")

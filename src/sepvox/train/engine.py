@@ -5,7 +5,7 @@ that a checkpoint needs only tensors and counters.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,50 +17,19 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from sepvox.errors import ConfigError
-from sepvox.nets.settings import NetworkSettings
-from sepvox.train.losses import pointwise_loss
-from sepvox.train.malis import malis_loss
-from sepvox.train.settings import LossSettings, TrainSettings
-
-Batch = dict[str, torch.Tensor]
+from sepvox.train.settings import BaseTrainSettings
+from sepvox.train.task import Batch, Task
 
 
-def learning_rate(settings: TrainSettings, iteration: int) -> float:
+def learning_rate(settings: BaseTrainSettings, iterations: int, iteration: int) -> float:
     """Learning rate of an iteration, counted from 1: linear warm-up, then constant, or cosine down to a hundredth."""
     rate = settings.learning_rate
     if iteration <= settings.warmup:
         return rate * iteration / settings.warmup
     if settings.schedule == "constant":
         return rate
-    done = (iteration - settings.warmup) / max(1, settings.iterations - settings.warmup)
+    done = (iteration - settings.warmup) / max(1, iterations - settings.warmup)
     return rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-class AffinityLoss:
-    """Pointwise loss, then MALIS on the three nearest affinities from `switch_at` on; the others stay pointwise."""
-
-    def __init__(self, settings: LossSettings, network: NetworkSettings) -> None:
-        self._settings = settings
-        self._offsets = network.offsets
-        long_range = len(network.offsets) - 3
-        self._weights = torch.tensor([1.0] * 3 + [settings.auxiliary_weight] * long_range)
-        self.iteration = 0
-
-    def pointwise(self, logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The pointwise loss of every channel; also the figure of validation."""
-        weights = self._weights.to(logits.device)
-        return pointwise_loss(logits, targets, mask, self._settings.pointwise, self._settings.balance, weights)
-
-    def __call__(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        logits = logits.float()
-        if self._settings.switch_at is None or self.iteration <= self._settings.switch_at:
-            return self.pointwise(logits, batch["targets"], batch["mask"])
-        loss = malis_loss(logits[:, :3], batch["labels"], self._offsets[:3])
-        if len(self._offsets) > 3 and self._settings.auxiliary_weight:
-            kind, balance = self._settings.pointwise, self._settings.balance
-            rest = pointwise_loss(logits[:, 3:], batch["targets"][:, 3:], batch["mask"][:, 3:], kind, balance)
-            loss = loss + self._settings.auxiliary_weight * rest
-        return loss
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:
@@ -82,6 +51,11 @@ class Precision:
     device: torch.device
     bfloat16: bool
 
+    @property
+    def name(self) -> str:
+        """As in `train.precision`."""
+        return "bfloat16" if self.bfloat16 else "float32"
+
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
 
@@ -99,9 +73,8 @@ def choose_device(name: str, precision: str) -> Precision:
 def make_trainer(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    loss: AffinityLoss,
+    task: Task,
     loader: Iterable[Batch],
-    settings: TrainSettings,
     precision: Precision,
 ) -> SupervisedTrainer:
     """A MONAI trainer whose single epoch is the whole run."""
@@ -113,11 +86,11 @@ def make_trainer(
     trainer = SupervisedTrainer(
         device=precision.device,
         max_epochs=1,
-        epoch_length=settings.iterations,
+        epoch_length=task.iterations,
         train_data_loader=loader,
         network=network,
         optimizer=optimizer,
-        loss_function=loss,
+        loss_function=task.loss,
         prepare_batch=prepare_batch,
         decollate=False,
         optim_set_to_none=True,
@@ -130,14 +103,14 @@ def make_trainer(
 
     def begin(engine: Engine) -> None:
         iteration = engine.state.iteration
-        torch.manual_seed(settings.seed + iteration)
-        loss.iteration = iteration
+        torch.manual_seed(task.settings.seed + iteration)
+        task.loss.iteration = iteration
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(settings, iteration)
+            group["lr"] = learning_rate(task.settings, task.iterations, iteration)
 
     def clip(_: Engine) -> None:
-        if settings.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
+        if task.settings.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), task.settings.gradient_clip)
 
     trainer.add_event_handler(Events.ITERATION_STARTED, begin)
     trainer.add_event_handler(IterationEvents.BACKWARD_COMPLETED, clip)
@@ -145,19 +118,19 @@ def make_trainer(
 
 
 def make_evaluator(
-    network: nn.Module, crops: list[Any], figures: Callable[[Any], dict[str, float]], device: torch.device
+    network: nn.Module, items: Sequence[Any], figures: Callable[[Any], dict[str, float]], device: torch.device
 ) -> SupervisedEvaluator:
-    """A MONAI evaluator that visits every crop; the means of its figures are in `state.metrics`."""
+    """A MONAI evaluator that visits every item; the means of its figures are in `state.metrics`."""
     collected: list[dict[str, float]] = []
 
-    def visit(_: Engine, crop: Any) -> dict[str, float]:
+    def visit(_: Engine, item: Any) -> dict[str, float]:
         network.eval()
         with torch.no_grad():
-            collected.append(figures(crop))
+            collected.append(figures(item))
         return collected[-1]
 
     evaluator = SupervisedEvaluator(
-        device=device, val_data_loader=crops, network=network, iteration_update=visit, decollate=False
+        device=device, val_data_loader=items, network=network, iteration_update=visit, decollate=False
     )
 
     def forget() -> None:

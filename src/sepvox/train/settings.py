@@ -55,28 +55,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class TrainSettings(Settings):
-    """Patches, loss, optimiser, validation."""
+class BaseTrainSettings(Settings):
+    """What trainings of every task share: optimiser, schedule, device, how often to validate and to save."""
 
-    preset: Literal["practical", "gonda2018"] = Field(
-        "practical",
-        description="Defaults of the other keys: those listed here, or the published ones of Gonda et al. 2018.",
-    )
-    iterations: Positive = Field(20000, description="Optimiser steps.")
-    batch: Positive = Field(1, description="Patches per step.")
-    patch: Shape = Field((64, 64, 64), description="Network input in voxels, z y x.")
     seed: NonNegative = Field(0, description="Seed of weights, patches and augmentation.")
+    iterations: Positive = Field(20000, description="Optimiser steps.")
     workers: NonNegative = Field(1, description="Loader processes; the result does not depend on them.")
-    augment: AugmentSettings = Field(AugmentSettings(), description="Augmentation.")
-    loss: LossSettings = Field(LossSettings(), description="Loss.")
-    erode_labels: NonNegative = Field(
-        0,
-        description="Voxels by which labels are eroded in each section before affinities are made, so that touching objects get a boundary.",
-    )
-    background: Literal["unknown", "boundary"] = Field(
-        "unknown",
-        description="What label 0 means inside a region: unknown, and left out, or membrane and outside, and separated.",
-    )
     learning_rate: PositiveFloat = Field(1e-3, description="Learning rate of Adam.")
     betas: tuple[Probability, Probability] = Field((0.9, 0.999), description="Momentum coefficients of Adam.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 weight decay of Adam.")
@@ -99,11 +83,37 @@ class TrainSettings(Settings):
     patience: Positive | None = Field(
         None, description="Validations without improvement after which training stops; none by default."
     )
+    tensorboard: bool = Field(True, description="Write TensorBoard events to the model's state folder.")
+
+    @property
+    def free(self) -> set[str]:
+        """Names of the settings that the weights do not depend on."""
+        return {"workers", "device", "tensorboard", "checkpoint_every"}
+
+
+class TrainSettings(BaseTrainSettings):
+    """Patches, affinities, loss, optimiser, validation."""
+
+    preset: Literal["practical", "gonda2018"] = Field(
+        "practical",
+        description="Defaults of the other keys: those listed here, or the published ones of Gonda et al. 2018.",
+    )
+    batch: Positive = Field(1, description="Patches per step.")
+    patch: Shape = Field((64, 64, 64), description="Network input in voxels, z y x.")
+    augment: AugmentSettings = Field(AugmentSettings(), description="Augmentation.")
+    loss: LossSettings = Field(LossSettings(), description="Loss.")
+    erode_labels: NonNegative = Field(
+        0,
+        description="Voxels by which labels are eroded in each section before affinities are made, so that touching objects get a boundary.",
+    )
+    background: Literal["unknown", "boundary"] = Field(
+        "unknown",
+        description="What label 0 means inside a region: unknown, and left out, or membrane and outside, and separated.",
+    )
     validation_crop: Shape = Field(
         (96, 96, 96), description="Centre crop of each validation volume on which loss and VI are computed."
     )
     select: Literal["loss", "voi"] = Field("voi", description="Which validation figure chooses the best checkpoint.")
-    tensorboard: bool = Field(True, description="Write TensorBoard events to the model's state folder.")
 
     @model_validator(mode="before")
     @classmethod

@@ -24,18 +24,14 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from sepvox import markers
-from sepvox.config import Experiment
-from sepvox.errors import ConfigError, InputError
+from sepvox.errors import InputError, SepvoxError, StaleError
 from sepvox.layout import Layout
 from sepvox.nets import weights
 from sepvox.nets.build import build
-from sepvox.nets.geometry import geometry
-from sepvox.nets.model_config import resolved, write_model_config
-from sepvox.prepare.volume import PreparedVolume, open_volume
-from sepvox.train import checkpoint, validation
-from sepvox.train.engine import AffinityLoss, choose_device, make_evaluator, make_trainer, moving_average
-from sepvox.train.patches import Patches, check_patch_fits
-from sepvox.train.settings import TrainSettings
+from sepvox.nets.model_config import write_model_config
+from sepvox.train import checkpoint
+from sepvox.train.engine import choose_device, make_evaluator, make_trainer, moving_average
+from sepvox.train.task import Task
 from sepvox.versions import VERSIONS
 
 LOG_EVERY = 20
@@ -44,65 +40,38 @@ LOG_EVERY = 20
 logging.getLogger("ignite").setLevel(logging.CRITICAL + 1)
 
 
-def train(experiment: Experiment, model: str, results: Path, restart: bool = False) -> None:
+def train(task: Task, layout: Layout, model: str, restart: bool = False) -> None:
     """Train one model, or go on with a training that was interrupted.
 
     Raises
     ------
     StaleError
-        If there is a checkpoint of other settings or volumes and `restart` is false.
+        If there is a checkpoint of other settings or data and `restart` is false, or one of another precision.
     """
-    if experiment.train is None:
-        raise ConfigError(
-            "train: the experiment has no `train` section; add one, or apply network.weights with `predict`"
-        )
-    layout = Layout(results / experiment.experiment)
-    volumes = {name: open_volume(layout, name) for name in experiment.named("train", "validate")}
-    for name in experiment.named("train"):
-        check_patch_fits(name, volumes[name], experiment.train.patch)
     with markers.locked(layout.model(model) / ".lock"):
         state = layout.state(model)
-        made = _fingerprint(experiment, volumes)
+        made = markers.fingerprint("train", VERSIONS["train"], task.fingerprint)
         if state.exists() and not markers.is_done(state / "run.json", made):
-            markers.set_aside(state, restart, "holds a training with other settings or volumes")
+            markers.set_aside(state, restart, "holds a training with other settings or data")
         markers.mark(state / "run.json", made)
-        _Run(experiment, experiment.train, volumes, state).finish()
-        _promote(experiment, model, layout, volumes)
-
-
-def _fingerprint(experiment: Experiment, volumes: dict[str, PreparedVolume]) -> str:
-    assert experiment.train is not None
-    free = {"workers", "device", "tensorboard", "checkpoint_every"}
-    start = experiment.network.weights
-    return markers.fingerprint(
-        "train",
-        VERSIONS["train"],
-        experiment.train.model_dump(mode="json", exclude=free),
-        resolved(experiment.network).model_dump(mode="json"),
-        markers.file_fingerprint(Path(start)) if start else None,
-        [(name, experiment.volumes[name].role, volume.fingerprint) for name, volume in volumes.items()],
-    )
+        for note in task.notes:
+            print(note, file=sys.stderr)
+        _Run(task, state).finish()
+        _promote(task, layout, model)
 
 
 class _Run:
     """One training: its objects, the checkpoint it continues from, and its handlers."""
 
-    def __init__(
-        self, experiment: Experiment, settings: TrainSettings, volumes: dict[str, PreparedVolume], state: Path
-    ) -> None:
-        self.settings, self.state = settings, state
-        net = resolved(experiment.network)
-        shape = geometry(net)
-        if shape.admissible(settings.patch) != settings.patch:
-            raise ConfigError(
-                f"train.patch: the network does not take {list(settings.patch)}; the next larger patch that it takes is {list(shape.admissible(settings.patch))}"
-            )
+    def __init__(self, task: Task, state: Path) -> None:
+        self.task, self.settings, self.state = task, task.settings, state
+        settings = task.settings
         torch.manual_seed(settings.seed)
         torch.backends.cudnn.deterministic = True
         self.precision = choose_device(settings.device, settings.precision)
-        self.network = build(net)
-        if experiment.network.weights:
-            weights.load_into(self.network, Path(experiment.network.weights))
+        self.network = build(task.network)
+        if task.initial is not None:
+            weights.load_into(self.network, task.initial)
         convert_conv3d_weight_memory_format(self.network.to(self.precision.device), torch.channels_last_3d)
         self.average: AveragedModel | None = moving_average(self.network, settings.ema) if settings.ema else None
         self.optimizer = torch.optim.Adam(
@@ -111,36 +80,24 @@ class _Run:
             betas=settings.betas,
             weight_decay=settings.weight_decay,
         )
-        self.loss = AffinityLoss(settings.loss, net)
         self.start, self.best, self.since_best = 0, float("inf"), 0
         self._continue()
-        patches = Patches(
-            [volumes[name] for name in experiment.named("train")],
-            settings,
-            shape.output_shape(settings.patch),
-            net.offsets,
-        )
-        numbers = range(self.start * settings.batch, settings.iterations * settings.batch)
         loader: DataLoader[Any] = DataLoader(
-            patches,
-            batch_size=settings.batch,
-            sampler=numbers,
+            task.patches,
+            batch_size=task.batch,
+            sampler=range(self.start * task.batch, task.iterations * task.batch),
             num_workers=settings.workers,
             multiprocessing_context="spawn" if settings.workers else None,
             prefetch_factor=4 if settings.workers else None,
         )
-        self.trainer = make_trainer(self.network, self.optimizer, self.loss, loader, settings, self.precision)
-        crops = [
-            validation.crop_of(volumes[name], settings.validation_crop, shape, net.offsets, settings.background)
-            for name in experiment.named("validate")
-        ]
+        self.trainer = make_trainer(self.network, self.optimizer, task, loader, self.precision)
         device = self.precision.device
 
-        def figures(crop: validation.Crop) -> dict[str, float]:
+        def figures(item: Any) -> dict[str, float]:
             with self.precision.autocast():
-                return validation.figures_of(self.published(), crop, device, self.loss.pointwise, experiment.segment)
+                return task.validation.figures(self.published(), item, device)
 
-        self.evaluator = make_evaluator(self.published(), crops, figures, device)
+        self.evaluator = make_evaluator(self.published(), task.validation.items, figures, device)
         self._losses: list[torch.Tensor] = []
         self._clock = time.monotonic()
         self._attach()
@@ -151,12 +108,13 @@ class _Run:
 
     def finish(self) -> None:
         """Train to the end."""
-        if self.start >= self.settings.iterations:
+        if self.start >= self.task.iterations:
             return
-        self.trainer.load_state_dict(
-            {"iteration": self.start, "epoch_length": self.settings.iterations, "max_epochs": 1}
-        )
-        self.trainer.run()
+        self.trainer.load_state_dict({"iteration": self.start, "epoch_length": self.task.iterations, "max_epochs": 1})
+        try:
+            self.trainer.run()
+        except SepvoxError as error:
+            raise type(error)(_as_raised(error)) from None
         if self._diverged:
             raise InputError(
                 "train: the loss is no longer a number; lower train.learning_rate, or set train.gradient_clip"
@@ -169,6 +127,11 @@ class _Run:
             (self.state / "metrics.jsonl").unlink(missing_ok=True)
             return
         saved = checkpoint.load(path)
+        precision = saved.get("precision", self.precision.name)
+        if precision != self.precision.name and saved["iteration"] < self.task.iterations:
+            raise StaleError(
+                f"{path}: trained in {precision}, but train.precision: auto means {self.precision.name} on this device; go on with the device of before, or set train.precision to train afresh"
+            )
         self.network.load_state_dict(saved["network"])
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.average is not None:
@@ -184,7 +147,7 @@ class _Run:
             """At multiples of any of the periods, and at the end."""
 
             def filtered(_: Engine, iteration: int) -> bool:
-                return iteration == settings.iterations or any(iteration % period == 0 for period in periods)
+                return iteration == self.task.iterations or any(iteration % period == 0 for period in periods)
 
             return Events.ITERATION_COMPLETED(event_filter=filtered)
 
@@ -225,7 +188,7 @@ class _Run:
             self._diverged = True
             engine.terminate()
             return
-        patches = len(self._losses) * self.settings.batch
+        patches = len(self._losses) * self.task.batch
         self._losses.clear()
         self._write(
             iteration=engine.state.iteration,
@@ -237,32 +200,38 @@ class _Run:
     def _validate(self, engine: Engine) -> None:
         if self._diverged:
             return
+        if not self.task.validation.items:
+            # Nothing tells which weights are best: the last ones are published.
+            if engine.state.iteration == self.task.iterations:
+                self._save_best(engine)
+            return
         self.evaluator.run(global_epoch=1)
         found = self.evaluator.state.metrics
-        chosen = found[self.settings.select]
+        chosen = found[self.task.select]
         better = chosen < self.best
         self.since_best = 0 if better else self.since_best + 1
         if better:
             self.best = chosen
-            weights.save(
-                self.state / "best.safetensors",
-                self.published().state_dict(),
-                {"iteration": str(engine.state.iteration)},
-            )
-        self._write(
-            iteration=engine.state.iteration, validation_loss=found["loss"], validation_voi=found["voi"], best=better
-        )
+            self._save_best(engine)
+        figures = {f"validation_{name}": value for name, value in found.items()}
+        self._write(iteration=engine.state.iteration, **figures, best=better)
         self._clock = time.monotonic()
         if self.settings.patience is not None and self.since_best >= self.settings.patience:
             engine.terminate()
             self._save(engine, stop=True)
+
+    def _save_best(self, engine: Engine) -> None:
+        weights.save(
+            self.state / "best.safetensors", self.published().state_dict(), {"iteration": str(engine.state.iteration)}
+        )
 
     def _save(self, engine: Engine, stop: bool = False) -> None:
         # Handlers of an iteration still run after the engine was told to end.
         if engine.should_terminate and not stop:
             return
         state = {
-            "iteration": self.settings.iterations if stop else engine.state.iteration,
+            "iteration": self.task.iterations if stop else engine.state.iteration,
+            "precision": self.precision.name,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
@@ -277,15 +246,14 @@ class _Run:
             file.write(json.dumps(line) + "\n")
 
 
-def _promote(experiment: Experiment, model: str, layout: Layout, volumes: dict[str, PreparedVolume]) -> None:
+def _as_raised(error: SepvoxError) -> str:
+    """The message of an error; torch puts the traceback of a loader process around it."""
+    return str(error).rpartition(f"\n{type(error).__module__}.{type(error).__qualname__}: ")[2].strip()
+
+
+def _promote(task: Task, layout: Layout, model: str) -> None:
     state = layout.state(model)
-    assert experiment.train is not None
-    training = {
-        "experiment": experiment.experiment,
-        "volumes": {name: experiment.volumes[name].role for name in volumes},
-        "settings": experiment.train.model_dump(mode="json"),
-    }
     for name, target in (("metrics.jsonl", layout.metrics(model)), ("best.safetensors", layout.weights(model))):
         with markers.replacing(target) as temporary:
             shutil.copyfile(state / name, temporary)
-    write_model_config(layout.model_config(model), resolved(experiment.network), training)
+    write_model_config(layout.model_config(model), task.network, task.record)

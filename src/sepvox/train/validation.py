@@ -20,7 +20,7 @@ from sepvox.segment.settings import SegmentSettings
 from sepvox.segment.watershed import fragments_of_cell, waterz_thresholds
 from sepvox.settings import Offset
 from sepvox.train.patches import training_labels
-from sepvox.train.targets import affinities
+from sepvox.train.targets import affinities, erode
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -43,8 +43,12 @@ def crop_of(
     net: Geometry,
     offsets: Sequence[Offset],
     background: Literal["unknown", "boundary"],
+    erode_labels: int,
 ) -> Crop:
-    """The centre crop of a volume, at most `wanted` voxels, read with the network's halo."""
+    """The centre crop of a volume, at most `wanted` voxels, read with the network's halo.
+
+    Targets are made like those of training; VI is of the labels as they are.
+    """
     size = triple([min(w, n) for w, n in zip(wanted, volume.shape, strict=True)])
     begin = triple([(n - s) // 2 for n, s in zip(volume.shape, size, strict=True)])
     box = Box(begin, triple([b + s for b, s in zip(begin, size, strict=True)]))
@@ -52,7 +56,7 @@ def crop_of(
     shape = net.admissible(triple([s + 2 * h for s, h in zip(size, net.halo, strict=True)]))
     image = volume.image_box(Box(outer, triple([b + s for b, s in zip(outer, shape, strict=True)])))
     labels = volume.labels_box(box)
-    targets, mask = affinities(training_labels(volume, box, background), offsets)
+    targets, mask = affinities(erode(training_labels(volume, box, background), erode_labels), offsets)
     lead = net.halo if net.padding == "same" else (0, 0, 0)
     z, y, x = (slice(h, h + s) for h, s in zip(lead, size, strict=True))
     return Crop(

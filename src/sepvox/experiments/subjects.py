@@ -1,0 +1,219 @@
+"""Subjects of an MRI data set: who they are, where their scans lie, and which of them are trained on.
+
+A *subject* is one head or crop with its images, one per *modality*, and, where there is one, its label map. Subjects of
+one *group* (a person scanned twice, a site) are never torn apart by a split. The *role* of a subject says what it is used
+for: train, validate, test or apply. Subjects come from a sample table, from file patterns, or from a phantom.
+"""
+
+import csv
+import glob
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self, get_args
+
+from pydantic import Field, model_validator
+
+from sepvox.errors import ConfigError
+from sepvox.paths import expanded
+from sepvox.prepare.phantoms.head_settings import HeadPhantomSettings
+from sepvox.prepare.settings import Role
+from sepvox.settings import Settings
+
+PATTERN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class SubjectsSettings(Settings):
+    """Where subjects come from: one of table, images and phantom."""
+
+    table: str | None = Field(
+        None,
+        description="Sample table, .csv or .tsv: columns subject, image (or image_NAME for each modality), labels, and optionally group, split and others; paths are relative to the table.",
+    )
+    images: dict[str, str] | None = Field(
+        None,
+        description="Pattern of image files per modality; every * stands for the same name, which is the subject's.",
+    )
+    labels: str | None = Field(None, description="Pattern of label files, with `images`.")
+    phantom: HeadPhantomSettings | None = Field(None, description="Make the subjects instead of reading them.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [name for name in ("table", "images", "phantom") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of `table`, `images` and `phantom`")
+        if self.labels is not None and self.images is None:
+            raise ValueError("`labels` belongs to `images`; a table has a column for them")
+        for pattern in [*(self.images or {}).values(), *([self.labels] if self.labels else [])]:
+            if "*" not in pattern:
+                raise ValueError(f"{pattern}: has no * that stands for the subject's name")
+        return self
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One subject.
+
+    Attributes
+    ----------
+    images : mapping of modality to file
+        Empty for a phantom, whose files prepare makes.
+    labels : Path or None
+        Label map on the grid of the images.
+    group : str
+        Subjects of a group stay together in every split; the subject's own name where no group is given.
+    role : str or None
+        As the table's column `split` says; None leaves it to the experiment's `split`.
+    columns : mapping
+        Further columns of the table.
+    """
+
+    name: str
+    images: Mapping[str, Path]
+    labels: Path | None
+    group: str
+    role: Role | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_subjects(settings: SubjectsSettings, group_by: str | None = None) -> list[Subject]:
+    """The subjects in the order of the table, or by name.
+
+    Parameters
+    ----------
+    group_by : str, optional
+        Column of the table that groups subjects, instead of `group`.
+
+    Raises
+    ------
+    ConfigError
+        If the table cannot be used: missing columns or cells, a name twice, a group in two splits, no subject at all.
+    """
+    if settings.phantom is not None:
+        return [_phantom(number) for number in range(settings.phantom.subjects)]
+    if settings.images is not None:
+        return _from_patterns(settings.images, settings.labels)
+    assert settings.table is not None
+    return _from_table(Path(settings.table), group_by)
+
+
+def _phantom(number: int) -> Subject:
+    name = f"head-{number + 1:02d}"
+    return Subject(name, {}, None, name)
+
+
+def _from_patterns(images: Mapping[str, str], labels: str | None) -> list[Subject]:
+    found = {modality: _matches(pattern, f"subjects.images.{modality}") for modality, pattern in images.items()}
+    truth = None if labels is None else _matches(labels, "subjects.labels")
+    names = sorted(set().union(*found.values()))
+    subjects = []
+    for name in names:
+        for modality, files in found.items():
+            if name not in files:
+                raise ConfigError(
+                    f"subjects.images.{modality}: subject {name} has no file {images[modality].replace('*', name)}; add it, or leave the subject out by a narrower pattern"
+                )
+        if truth is not None and name not in truth:
+            raise ConfigError(
+                f"subjects.labels: subject {name} has no file {str(labels).replace('*', name)}; add it, or list the subjects in a table with split apply for those without labels"
+            )
+        files_of = {modality: files[name] for modality, files in found.items()}
+        subjects.append(Subject(name, files_of, None if truth is None else truth[name], name))
+    return subjects
+
+
+def _matches(pattern: str, key: str) -> dict[str, Path]:
+    """Files by the text that every * of the pattern stands for."""
+    head, *rest = (re.escape(part) for part in pattern.split("*"))
+    expression = re.compile(head + "(?P<name>[^/]+?)" + "(?P=name)".join([rest[0], *rest[1:]]) + r"\Z")
+    # Path.glob takes no absolute pattern.
+    paths = sorted(glob.glob(pattern))  # noqa: PTH207
+    found = {match["name"]: Path(path) for path in paths if (match := expression.match(path))}
+    if not found:
+        raise ConfigError(f"{key}: {pattern}: no file matches with the same name for every *; check folder and pattern")
+    for name in found:
+        _check_name(name, key)
+    return found
+
+
+def _check_name(name: str, where: str) -> None:
+    if not PATTERN_NAME.fullmatch(name):
+        raise ConfigError(
+            f"{where}: {name!r} cannot be a subject's name, which becomes a folder's; use letters, digits, _ . and -"
+        )
+
+
+def _from_table(path: Path, group_by: str | None) -> list[Subject]:
+    try:
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+            columns, rows = list(reader.fieldnames or []), list(reader)
+    except OSError as error:
+        raise ConfigError(f"subjects.table: {path}: cannot be read ({error.strerror}); check the path") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ConfigError(f"subjects.table: {path}: is no table ({error}); expected .csv with commas or .tsv") from None
+    modalities = {
+        column: column.removeprefix("image").removeprefix("_") or "image"
+        for column in columns
+        if column == "image" or column.startswith("image_")
+    }
+    if "subject" not in columns or not modalities:
+        raise ConfigError(
+            f"subjects.table: {path}: has the columns {', '.join(columns) or 'none'}; expected subject and image, or image_NAME for each modality"
+        )
+    column = group_by or "group"
+    if group_by is not None and group_by not in columns:
+        raise ConfigError(f"split.group: {path} has no column {group_by}; it has {', '.join(columns)}")
+    known = {"subject", "labels", "split", *modalities}
+    subjects = []
+    for number, row in enumerate(rows, start=2):
+        where = f"subjects.table: {path}, line {number}"
+        if None in row or None in row.values():
+            raise ConfigError(f"{where}: does not have {len(columns)} cells as the first line; correct it")
+        name = row["subject"]
+        _check_name(name, where)
+        for image, modality in modalities.items():
+            if not row[image]:
+                raise ConfigError(
+                    f"{where}: subject {name} has no {modality}; give the file in column {image}, or leave the subject out"
+                )
+        role = row.get("split") or None
+        if role is not None and role not in get_args(Role):
+            raise ConfigError(f"{where}: split is {role!r}; expected train, validate, test, apply, or nothing")
+        subjects.append(
+            Subject(
+                name=name,
+                images={modality: path.parent / expanded(row[image], where) for image, modality in modalities.items()},
+                labels=path.parent / expanded(row["labels"], where) if row.get("labels") else None,
+                group=row.get(column) or name,
+                role=role,  # type: ignore[arg-type]
+                columns={key: value for key, value in row.items() if key not in known},
+            )
+        )
+    _check_table(subjects, path)
+    return subjects
+
+
+def _check_table(subjects: Sequence[Subject], path: Path) -> None:
+    if not subjects:
+        raise ConfigError(f"subjects.table: {path}: has no row; add one per subject")
+    roles: dict[str, set[str]] = {}
+    for subject in subjects:
+        roles.setdefault(subject.name, set()).add(str(subject.role))
+    for name, count in Counter(subject.name for subject in subjects).items():
+        if count > 1:
+            torn = f", in the splits {' and '.join(sorted(roles[name]))}" if len(roles[name]) > 1 else ""
+            raise ConfigError(
+                f"subjects.table: {path}: subject {name} stands in {count} lines{torn}; give each scan a name of its own, and scans of one person the same group"
+            )
+    by_group: dict[str, set[str]] = {}
+    for subject in subjects:
+        if subject.role is not None:
+            by_group.setdefault(subject.group, set()).add(subject.role)
+    for group, found in by_group.items():
+        if len(found - {"apply"}) > 1:
+            raise ConfigError(
+                f"subjects.table: {path}: group {group} stands in the splits {' and '.join(sorted(found))}; put all of its subjects into one"
+            )

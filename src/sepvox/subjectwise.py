@@ -1,0 +1,105 @@
+"""Many subjects in one job: a step that handles each subject by itself, resumable and cut into slices.
+
+A subject is done when its marker carries the fingerprint of everything its result depends on. A result of another
+fingerprint is moved aside, never reused. The marker of a slice, which the workflow declares, is written last.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from sepvox import markers
+from sepvox.blocks import Part
+from sepvox.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Subjectwise:
+    """One step over the subjects of an experiment.
+
+    Attributes
+    ----------
+    step : str
+        Name, for messages and the progress bar.
+    done : Path
+        Folder of this step's markers.
+    fingerprints : mapping
+        By subject, in the order in which slices are cut.
+    made : callable
+        What a subject's work writes, by subject: files or folders, the one that tells a whole result first.
+    """
+
+    step: str
+    done: Path
+    fingerprints: Mapping[str, str]
+    made: Callable[[str], list[Path]]
+
+    def run(
+        self, part: Part, work: Callable[[str], Any], executor: Executor | None = None, restart: bool = False
+    ) -> None:
+        """Do the unfinished subjects of a part; `work` must have written its results when it returns.
+
+        Raises
+        ------
+        StaleError
+            If there are results of other settings or files and `restart` is false.
+        """
+        names = list(self.fingerprints)
+        mine = [names[index] for index in part.of(len(names))]
+        with markers.locked(self.done / "locks" / f"{part.index}-{part.count}"):
+            open_ = [name for name in mine if not self.is_done(name)]
+            for name in open_:
+                self._clear(name, restart)
+            with tqdm(
+                total=len(mine), initial=len(mine) - len(open_), unit="subject", desc=self.step, mininterval=1
+            ) as bar:
+                if executor is None:
+                    for name in open_:
+                        work(name)
+                        self._mark(name)
+                        bar.update()
+                else:
+                    futures = {executor.submit(work, name): name for name in open_}
+                    try:
+                        for future in as_completed(futures):
+                            future.result()
+                            self._mark(futures[future])
+                            bar.update()
+                    finally:
+                        for future in futures:
+                            future.cancel()
+            markers.mark(
+                self.done / f"{part.index}-{part.count}.json", markers.fingerprint(mine, dict(self.fingerprints))
+            )
+
+    def is_done(self, name: str) -> bool:
+        """Whether a subject's result is there and was made with these settings from this input."""
+        return markers.is_done(self._marker(name), self.fingerprints[name]) and all(
+            path.exists() for path in self.made(name)[:1]
+        )
+
+    def check_done(self) -> None:
+        """Raise StoreError unless every subject is done."""
+        missing = [name for name in self.fingerprints if not self.is_done(name)]
+        if missing:
+            raise StoreError(
+                f"{self.done}: {self.step} of {len(missing)} of {len(self.fingerprints)} subjects is missing or was made with other settings, the first is {missing[0]}; run `sepvox {self.step}` first"
+            )
+
+    def _clear(self, name: str, restart: bool) -> None:
+        """Move results of another fingerprint aside; what has no marker was left by a run that was stopped."""
+        finished = self._marker(name).exists()
+        for path in self.made(name):
+            if path.exists() and finished:
+                markers.set_aside(path, restart, "made with other settings or from other files")
+        self._marker(name).unlink(missing_ok=True)
+
+    def _mark(self, name: str) -> None:
+        markers.mark(self._marker(name), self.fingerprints[name])
+
+    def _marker(self, name: str) -> Path:
+        return self.done / "subjects" / f"{name}.json"

@@ -1,0 +1,187 @@
+"""The training of networks for classes: class-balanced random patches, Dice and cross-entropy, Dice of validation subjects."""
+
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch.nn import functional
+
+from sepvox import markers
+from sepvox.errors import ConfigError, InputError
+from sepvox.experiments.classes import ClassesExperiment
+from sepvox.layout import Layout
+from sepvox.nets.geometry import geometry
+from sepvox.nets.settings import NetworkSettings
+from sepvox.predict.class_model import check_trained_for, read_class_model
+from sepvox.prepare.settings import Role
+from sepvox.prepare.subject import PreparedSubject, open_subject
+from sepvox.train.class_patches import ClassPatches
+from sepvox.train.class_settings import ClassTrainSettings
+from sepvox.train.class_validation import ClassValidation
+from sepvox.train.dice import UNKNOWN, DiceCrossEntropy
+from sepvox.train.plan import plan
+from sepvox.train.task import Batch, Task
+from sepvox.train.train import train
+
+# What a network has to see again as it saw it in training.
+_SEEN = {"spacing", "crop", "normalisation", "foreground"}
+_FIGURES = {"loss": "loss", "dice": "dice_error"}
+
+
+class ClassLoss:
+    """Weighted sum of Dice loss and cross-entropy; under deep supervision of every level, as `DiceCrossEntropy` weighs them.
+
+    Dice sums run over the batch, so that a class that one small patch has not is judged by the others.
+    """
+
+    def __init__(self, settings: ClassTrainSettings) -> None:
+        self._dice, self._entropy = settings.dice_weight, settings.cross_entropy_weight
+        self._both = DiceCrossEntropy(batch=True)
+        self.iteration = 0
+
+    def __call__(self, logits: Any, batch: Batch) -> torch.Tensor:
+        labels = batch["classes"]
+        loss: torch.Tensor = self._both(logits, labels)
+        if self._dice == self._entropy:
+            return self._dice * loss
+        return self._dice * loss + (self._entropy - self._dice) * _cross_entropy(logits, labels)
+
+
+def _cross_entropy(logits: Any, labels: torch.Tensor) -> torch.Tensor:
+    """The part of `DiceCrossEntropy` that is cross-entropy."""
+    levels = [logits] if isinstance(logits, torch.Tensor) else list(logits)
+    weights = [0.5**level for level in range(len(levels))]
+    found = []
+    for weight, each in zip(weights, levels, strict=True):
+        z, y, x = (size // want for size, want in zip(labels.shape[1:], each.shape[2:], strict=True))
+        seen = labels[:, z // 2 :: z, y // 2 :: y, x // 2 :: x]
+        total = functional.cross_entropy(each.float(), seen, ignore_index=UNKNOWN, reduction="sum")
+        found.append(weight / sum(weights) * total / (seen != UNKNOWN).sum().clamp(min=1))
+    return torch.stack(found).sum()
+
+
+def train_classes(experiment: ClassesExperiment, model: str, results: Path, restart: bool = False) -> None:
+    """Train one model of an experiment, or go on with a training that was interrupted.
+
+    Raises
+    ------
+    ConfigError, InputError, StoreError
+        As `class_task`, and if the experiment trains nothing.
+    StaleError
+        As `sepvox.train.train.train`.
+    """
+    layout = Layout(results / experiment.experiment)
+    train(class_task(experiment.variant(model), model, layout), layout, model, restart)
+
+
+def class_task(experiment: ClassesExperiment, model: str, layout: Layout) -> Task:
+    """The training of one model, whose `network` and `train` the experiment has (`Experiment.variant`).
+
+    Patch, pooling and batch that are not given are planned from the training subjects (`sepvox.train.plan`).
+
+    Raises
+    ------
+    ConfigError
+        If the network does not take the patch, nothing fits the memory, or the weights to start from were trained for other
+        classes, modalities or preparation.
+    InputError
+        If a subject has no labels, no training subject has a voxel of any class, or the weights to start from are not
+        whole.
+    StoreError
+        If a subject was not prepared.
+    """
+    settings = experiment.train
+    if settings is None:
+        raise ConfigError(
+            "train: the experiment has no `train` section; add one, or apply network.weights with `predict`"
+        )
+    roles = {name: role for name, role in experiment.roles(model).items() if role in ("train", "validate")}
+    subjects = {name: _open_labelled(experiment, layout, name, role) for name, role in roles.items()}
+    learned = [name for name, role in roles.items() if role == "train"]
+    open_network = _network(experiment)
+    planned = plan(
+        [subjects[name].shape for name in learned],
+        [subjects[name].grid.spacing for name in learned],
+        open_network,
+        int(settings.memory * 2**30),
+        patch=settings.patch,
+        batch=settings.batch,
+        # What `auto` means depends on the machine, and the plan must not.
+        value_bytes=2 if settings.precision == "bfloat16" else 4,
+    )
+    network = planned.network(open_network)
+    patch, batch = planned.patch, planned.batch
+    output = geometry(network).output_shape(patch)
+    numbers = [f"class{number}" for number in range(1, len(experiment.classes) + 1)]
+    voxels = [
+        list(markers.read_arrays(layout.class_voxels(name), "`sepvox prepare`", *numbers).values()) for name in learned
+    ]
+    loss = ClassLoss(settings)
+    iterations = settings.iterations if settings.epochs is None else ceil(settings.epochs * len(learned) / batch)
+    checked = [subjects[name] for name, role in roles.items() if role == "validate"]
+    start = None if experiment.network.weights is None else Path(experiment.network.weights)
+    return Task(
+        settings=settings,
+        network=network,
+        patch=patch,
+        batch=batch,
+        iterations=iterations,
+        select=_FIGURES[settings.select],
+        patches=ClassPatches([subjects[name] for name in learned], voxels, settings, patch, output),
+        loss=loss,
+        validation=ClassValidation(checked, patch, output, loss),
+        fingerprint=markers.fingerprint(
+            # Memory counts through the plan that it led to.
+            settings.model_dump(mode="json", exclude=settings.free | {"memory"}),
+            network.model_dump(mode="json"),
+            None if start is None else markers.file_fingerprint(start),
+            (patch, batch),
+            list(experiment.classes),
+            experiment.modalities,
+            [(name, role, subjects[name].fingerprint) for name, role in roles.items()],
+        ),
+        record={
+            "classes": experiment.classes,
+            "modalities": list(experiment.modalities),
+            "prepare": experiment.prepare.model_dump(mode="json", include=_SEEN),
+            "patch": list(patch),
+            "mirror": list(settings.augment.mirror),
+            "training": {
+                "experiment": experiment.experiment,
+                "model": model,
+                "subjects": roles,
+                "batch": batch,
+                "iterations": iterations,
+                "settings": settings.model_dump(mode="json"),
+            },
+        },
+        initial=start,
+        notes=planned.reasons,
+    )
+
+
+def _open_labelled(experiment: ClassesExperiment, layout: Layout, name: str, role: Role) -> PreparedSubject:
+    subject = open_subject(layout, name, experiment.classes)
+    if subject.labels is None:
+        raise InputError(
+            f"subject {name}: has no labels, but its role is {role}; give its label map, or put it into the split `apply`"
+        )
+    return subject
+
+
+def _network(experiment: ClassesExperiment) -> NetworkSettings:
+    """The architecture with its channels, or that of the weights to start from; pooling may be open."""
+    given = experiment.network
+    if given.weights is not None:
+        trained = read_class_model(Path(given.weights))
+        check_trained_for(trained, experiment.classes, experiment.modalities, experiment.prepare)
+        return trained.network
+    own = given.model_dump(exclude={"weights"}) if given.name == "unet" else {"name": given.name}
+    channels = {"in_channels": len(experiment.modalities), "out_channels": len(experiment.classes) + 1}
+    try:
+        return NetworkSettings.model_validate(own | channels)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"network: {message}") from None

@@ -1,0 +1,67 @@
+"""Verbs that look at results, experiments and networks."""
+
+import json
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from sepvox.config import load
+from sepvox.errors import ConfigError
+from sepvox.verbs.arguments import Model
+
+app = typer.Typer()
+
+
+@app.command()
+def view(
+    folder: Annotated[Path, typer.Argument(metavar="results/EXPERIMENT", help="Results of one experiment.")],
+    volume: Annotated[str | None, typer.Option(help="Volume; the first segmented one by default.")] = None,
+    model: Model = "main",
+    screenshot: Annotated[Path | None, typer.Option(help="Save a PNG of the window and quit.")] = None,
+) -> None:
+    """Open a volume's image, affinities, fragments, segmentation and truth in napari."""
+    from sepvox.view.view import view as run
+
+    run(folder, model, volume, screenshot)
+
+
+@app.command("config")
+def show_config(
+    config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="Experiment, a YAML file.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema instead.")] = False,
+) -> None:
+    """Print an experiment with every default filled in."""
+    from sepvox import config as module
+
+    if schema:
+        typer.echo(module.schema(), nl=False)
+    elif config is None:
+        raise ConfigError("config: give a CONFIG file, or --schema")
+    else:
+        typer.echo(module.dump(load(config)), nl=False)
+
+
+@app.command("model")
+def show_model(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME_OR_CONFIG", help="A network's name, or an experiment's YAML file.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print a network's parameters, cost, receptive field and levels."""
+    from pydantic import TypeAdapter
+
+    from sepvox.nets.settings import NetworkName, NetworkSettings
+
+    if name in get_args(NetworkName):
+        settings = NetworkSettings(name=TypeAdapter(NetworkName).validate_python(name))
+    elif Path(name).exists():
+        settings = load(name).network
+    else:
+        raise ConfigError(f"model {name}: neither a file nor one of {', '.join(get_args(NetworkName))}")
+    from sepvox.nets.describe import describe, render
+    from sepvox.nets.model_config import resolved
+
+    description = describe(resolved(settings))
+    typer.echo(json.dumps(description.as_json(), indent=1) if as_json else render(description))

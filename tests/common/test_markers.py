@@ -1,0 +1,58 @@
+"""Small files: the first of several writers decides, and damage is one line that says what to do."""
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sepvox import markers
+from sepvox.errors import StoreError
+
+
+def _claim(path: Path, value: int, answers) -> None:
+    answers.put(markers.claim(path, value))
+
+
+def test_the_first_claim_holds_for_all_processes(tmp_path):
+    path = tmp_path / "folder/claim.json"
+    assert markers.claim(path, "first") == "first"
+    assert markers.claim(path, "second") == "first"
+    path.unlink()
+    # Forked: nothing is imported again, so that they come at the same time.
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    claimants = [context.Process(target=_claim, args=(path, value, answers)) for value in range(8)]
+    for claimant in claimants:
+        claimant.start()
+    found = {answers.get(timeout=60) for _ in claimants}
+    for claimant in claimants:
+        claimant.join()
+    assert found == {markers.read_json(path)}
+
+
+def test_a_claim_that_was_cut_short_is_made_again(tmp_path):
+    (tmp_path / "claim.json").touch()
+    assert markers.claim(tmp_path / "claim.json", "next") == "next"
+
+
+def test_equal_arrays_are_equal_bytes_and_only_what_is_named_is_read(tmp_path):
+    for name in ("a.npz", "b.npz"):
+        markers.write_arrays(tmp_path / name, ids=np.arange(9), made_from="text")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    found = markers.read_arrays(tmp_path / "a.npz", "it", "made_from")
+    assert list(found) == ["made_from"]
+    assert str(found["made_from"]) == "text"
+
+
+def test_missing_and_lacking_files_say_what_to_run(tmp_path):
+    with pytest.raises(StoreError, match=r"a\.npz: missing; run `sepvox x` first"):
+        markers.read_arrays(tmp_path / "a.npz", "`sepvox x`", "ids")
+    markers.write_arrays(tmp_path / "a.npz", other=np.arange(9))
+    with pytest.raises(StoreError, match=r"a\.npz: damaged .*ids.*run `sepvox x` again"):
+        markers.read_arrays(tmp_path / "a.npz", "`sepvox x`", "ids")
+    markers.write_json(tmp_path / "a.json", {"threshold": 1})
+    with pytest.raises(StoreError, match=r"a\.json: has no `scoring`; remove it and run"):
+        markers.read_json(tmp_path / "a.json", "threshold", "scoring")
+    with pytest.raises(StoreError, match=r"a\.json: has no `scoring`; mend it so"):
+        markers.read_json(tmp_path / "a.json", "scoring", mend="mend it so")
