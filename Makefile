@@ -43,8 +43,8 @@ lint: $(INSTALLED)
 	done
 
 resume: $(INSTALLED)
-	$(BIN)/snakemake --unlock --cores 1 --configfile $(CONFIG)
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+	$(BIN)/snakemake --unlock --cores 1 --configfile "$(CONFIG)"
+	$(BIN)/snakemake --cores $(CORES) --configfile "$(CONFIG)"
 
 # The packages of CUDA come with torch where they are wanted; pinned here they would be installed everywhere.
 lock: $(INSTALLED)

@@ -13,6 +13,7 @@ A lattice is anchored at the array's first voxel; the boxes at its far faces are
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -143,12 +144,12 @@ class Part:
         ConfigError
             If the text has another form or the index is not below the count.
         """
-        pieces = text.split("/")
-        if len(pieces) != 2 or not all(piece.isdigit() for piece in pieces) or int(pieces[0]) >= int(pieces[1]):
+        found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        if found is None or int(found[1]) >= int(found[2]):
             raise ConfigError(
                 f"--part {text}: expected `create`, `finish`, or INDEX/COUNT with INDEX from 0 to COUNT - 1, such as 0/4"
             )
-        return cls(int(pieces[0]), int(pieces[1]))
+        return cls(int(found[1]), int(found[2]))
 
     def of(self, total: int) -> range:
         """The block numbers of this slice; the slices of one count are disjoint and cover `total`."""

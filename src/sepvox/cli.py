@@ -4,6 +4,7 @@ Packages that a verb needs are imported inside it, so that the others start at o
 line on standard error and exit status 2.
 """
 
+import errno
 import sys
 from typing import Annotated
 
@@ -13,6 +14,15 @@ import typer
 from sepvox import __version__
 from sepvox.errors import SepvoxError, StoreError
 from sepvox.verbs import about, classes, neurons, steps
+
+MENDS = {
+    errno.ENOENT: "run the step that makes it",
+    errno.ENAMETOOLONG: "use shorter names",
+    errno.EISDIR: "give a file, not a folder",
+    errno.ENOTDIR: "a file stands where a folder is needed: move it, or give another path",
+    errno.EMFILE: "allow more open files (ulimit -n) or use fewer processes",
+}
+SMALLER = "make prepare.shard, cells or processes of the experiment smaller, or take a machine with more memory"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,14 +47,14 @@ def main() -> None:
         app()
     except SepvoxError as error:
         _fail(str(error))
+    except MemoryError as error:
+        _fail(f"out of memory: {error}; {SMALLER}, then run the same command again")
     except OSError as error:
         # A full or read-only disk can show up in any write.
         if error.errno is None:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        mend = (
-            "run the step that makes it" if isinstance(error, FileNotFoundError) else "free space or check permissions"
-        )
+        mend = MENDS.get(error.errno, "free space or check permissions")
         _fail(str(StoreError(f"{where}{error.strerror}; {mend}, then run the same command again")))
 
 

@@ -4,7 +4,6 @@ Relative paths in the file are relative to the file; environment variables are e
 of the key (`volumes.test-part.region`) and the mend.
 """
 
-import difflib
 import json
 import os
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from sepvox.errors import ConfigError
 from sepvox.experiments.base import Experiment
 from sepvox.experiments.classes import ClassesExperiment
+from sepvox.experiments.mistakes import explain
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.paths import expanded
 
@@ -38,7 +38,10 @@ def load(path: str | Path) -> NeuronsExperiment | ClassesExperiment:
         document = yaml.load(path.read_text(), Loader=_NoDuplicates)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder; give a YAML file") from None
+    # ValueError: text that is no UTF-8, and a date that does not exist. RecursionError: lists in lists without end.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: expected keys such as `experiment` and `volumes`, got {type(document).__name__}")
@@ -64,13 +67,13 @@ def load_classes(path: str | Path, verb: str) -> ClassesExperiment:
 def parse(document: dict[str, Any], path: Path) -> NeuronsExperiment | ClassesExperiment:
     """Validate a document; relative paths in it are relative to the folder of `path`."""
     task = document.get("task", "neurons")
-    if task not in EXPERIMENTS:
+    if not isinstance(task, str) or task not in EXPERIMENTS:
         raise ConfigError(f"{path}: task: expected one of {', '.join(EXPERIMENTS)}, got {task!r}")
     model = EXPERIMENTS[task]
     try:
         return model.model_validate(_with_absolute_paths(document, path))
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error, model)}") from None
+        raise ConfigError(f"{path}: {explain(error, model)}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -120,10 +123,23 @@ def _with_absolute_paths(document: dict[str, Any], path: Path) -> dict[str, Any]
                 for modality, pattern in subjects["images"].items()
             }
         resolved["subjects"] = found
-    network = document.get("network")
-    if isinstance(network, dict) and "weights" in network:
-        resolved["network"] = network | {"weights": _absolute(network["weights"], path, "network.weights")}
+    if "network" in document:
+        resolved["network"] = _with_absolute_weights(document["network"], path, "network")
+    models = document.get("models")
+    if isinstance(models, dict):
+        resolved["models"] = {
+            name: own | {"network": _with_absolute_weights(own["network"], path, f"models.{name}.network")}
+            if isinstance(own, dict) and "network" in own
+            else own
+            for name, own in models.items()
+        }
     return resolved
+
+
+def _with_absolute_weights(network: Any, config: Path, key: str) -> Any:
+    if not isinstance(network, dict) or "weights" not in network:
+        return network
+    return network | {"weights": _absolute(network["weights"], config, f"{key}.weights")}
 
 
 def _absolute(value: Any, config: Path, key: str) -> Any:
@@ -133,38 +149,3 @@ def _absolute(value: Any, config: Path, key: str) -> Any:
     if "://" in found:
         return found
     return os.path.abspath(config.parent / found)  # noqa: PTH100
-
-
-def _explain(error: ValidationError, model: type[Experiment]) -> str:
-    """The first mistake in one line, with the path of its key."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    more = error.error_count() - 1
-    tail = f" (and {more} more)" if more else ""
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(model, first["loc"][:-1])
-        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else f"known keys here: {', '.join(known)}"
-        return f"{key}: unknown key; {hint}{tail}"
-    if first["type"] == "missing":
-        return f"{key}: missing key; add it{tail}"
-    given = first.get("input")
-    shown = (
-        f", got {given!r}"
-        if isinstance(given, (str, int, float, bool, list)) and first["type"] != "value_error"
-        else ""
-    )
-    return f"{key}: {message}{shown}{tail}" if key else f"{message}{tail}"
-
-
-def _fields_at(model: type[Experiment], location: tuple[int | str, ...]) -> list[str]:
-    node: Any = model.model_json_schema()
-    definitions = node["$defs"]
-    for part in location:
-        patterns = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
-        node = node.get("properties", {}).get(part) or next((found for found in patterns if found), {})
-        for choice in node.get("anyOf", [node]):
-            if "$ref" in choice:
-                node = definitions[choice["$ref"].rsplit("/", 1)[1]]
-    return list(node.get("properties", {}))

@@ -179,9 +179,11 @@ def attributes(path: Path) -> dict[str, Any]:
         If the store is missing or was not finished.
     """
     try:
-        return dict(json.loads((path / "zarr.json").read_text())["attributes"]["sepvox"])
-    except (FileNotFoundError, KeyError, ValueError):
-        raise StoreError(f"{path}: missing or unfinished; run the step that makes it") from None
+        found = dict(json.loads((path / "zarr.json").read_text())["attributes"]["sepvox"])
+        found["fingerprint"]
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        raise StoreError(f"{path}: missing, unfinished or damaged; run the step that makes it") from None
+    return found
 
 
 def geometry(path: Path) -> Geometry:
@@ -190,10 +192,10 @@ def geometry(path: Path) -> Geometry:
         multiscale = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]
         scale, translation = multiscale["datasets"][0]["coordinateTransformations"]
         unit = multiscale["axes"][-1].get("unit")
-    except (FileNotFoundError, KeyError, ValueError):
-        raise StoreError(f"{path}: missing or unfinished; run the step that makes it") from None
-    z, y, x = scale["scale"][-3:]
-    oz, oy, ox = translation["translation"][-3:]
+        z, y, x = scale["scale"][-3:]
+        oz, oy, ox = translation["translation"][-3:]
+    except (FileNotFoundError, AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise StoreError(f"{path}: missing, unfinished or damaged; run the step that makes it") from None
     return Geometry((z, y, x), (oz, oy, ox), unit)
 
 

@@ -1,11 +1,14 @@
 """Many subjects in one job: a step that handles each subject by itself, resumable and cut into slices.
 
 A subject is done when its marker carries the fingerprint of everything its result depends on. A result of another
-fingerprint is moved aside, never reused. The marker of a slice, which the workflow declares, is written last.
+fingerprint is moved aside, what a stopped run left without a marker is removed, and neither is ever reused. The marker of
+a slice, which the workflow declares, is written last.
 """
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,34 +50,25 @@ class Subjectwise:
         ------
         StaleError
             If there are results of other settings or files and `restart` is false.
+        StoreError
+            If another process works on this part, or a worker process was killed.
         """
         names = list(self.fingerprints)
         mine = [names[index] for index in part.of(len(names))]
         with markers.locked(self.done / "locks" / f"{part.index}-{part.count}"):
+            slice_marker = self.done / f"{part.index}-{part.count}.json"
             open_ = [name for name in mine if not self.is_done(name)]
+            if open_:
+                slice_marker.unlink(missing_ok=True)
             for name in open_:
                 self._clear(name, restart)
             with tqdm(
                 total=len(mine), initial=len(mine) - len(open_), unit="subject", desc=self.step, mininterval=1
             ) as bar:
-                if executor is None:
-                    for name in open_:
-                        work(name)
-                        self._mark(name)
-                        bar.update()
-                else:
-                    futures = {executor.submit(work, name): name for name in open_}
-                    try:
-                        for future in as_completed(futures):
-                            future.result()
-                            self._mark(futures[future])
-                            bar.update()
-                    finally:
-                        for future in futures:
-                            future.cancel()
-            markers.mark(
-                self.done / f"{part.index}-{part.count}.json", markers.fingerprint(mine, dict(self.fingerprints))
-            )
+                for name in self._finished(work, open_, executor):
+                    markers.mark(self._marker(name), self.fingerprints[name])
+                    bar.update()
+            markers.mark(slice_marker, markers.fingerprint(mine, dict(self.fingerprints)))
 
     def is_done(self, name: str) -> bool:
         """Whether a subject's result is there and was made with these settings from this input."""
@@ -90,16 +84,37 @@ class Subjectwise:
                 f"{self.done}: {self.step} of {len(missing)} of {len(self.fingerprints)} subjects is missing or was made with other settings, the first is {missing[0]}; run `sepvox {self.step}` first"
             )
 
+    def _finished(self, work: Callable[[str], Any], names: Sequence[str], executor: Executor | None) -> Iterator[str]:
+        """Subjects as their work ends; the first error stops what has not begun."""
+        if executor is None:
+            for name in names:
+                work(name)
+                yield name
+            return
+        futures = {executor.submit(work, name): name for name in names}
+        try:
+            for future in as_completed(futures):
+                future.result()
+                yield futures[future]
+        except BrokenProcessPool:
+            raise StoreError(
+                f"{self.step}: a worker process was killed, most likely for want of memory; use fewer processes, then run the same command again"
+            ) from None
+        finally:
+            for future in futures:
+                future.cancel()
+
     def _clear(self, name: str, restart: bool) -> None:
-        """Move results of another fingerprint aside; what has no marker was left by a run that was stopped."""
+        """Move results of another fingerprint aside, and remove what a stopped run left."""
         finished = self._marker(name).exists()
         for path in self.made(name):
             if path.exists() and finished:
                 markers.set_aside(path, restart, "made with other settings or from other files")
+            elif path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         self._marker(name).unlink(missing_ok=True)
-
-    def _mark(self, name: str) -> None:
-        markers.mark(self._marker(name), self.fingerprints[name])
 
     def _marker(self, name: str) -> Path:
         return self.done / "subjects" / f"{name}.json"

@@ -5,8 +5,8 @@ It is part of every marker's hash and of each rule's parameters, so that results
 
 VERSIONS = {
     "prepare": 1,
-    "train": 1,
-    "predict": 1,
+    "train": 2,
+    "predict": 2,
     "fragments": 1,
     "region-graph": 1,
     "agglomerate": 2,

@@ -136,7 +136,7 @@ def test_truncated_shard_is_an_error(tmp_path, image):
 def test_unfinished_store_is_not_taken_for_a_whole_one(tmp_path):
     path = tmp_path / "half.zarr"
     ome_zarr.create(path, Spec(SHAPE, "uint8", Geometry(), CHUNK, SHARD))
-    with pytest.raises(StoreError, match="missing or unfinished"):
+    with pytest.raises(StoreError, match="missing, unfinished or damaged"):
         ome_zarr.attributes(path)
     shutil.rmtree(path)
     with pytest.raises(StoreError, match="no readable level 0"):

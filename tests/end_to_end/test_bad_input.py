@@ -52,6 +52,8 @@ def truncated_tiff(path):
         ({"labels": "float.npy"}, "float32"),
         ({"image": "cut.tif"}, "cut.tif"),
         ({"image": "image.xyz"}, ".xyz"),
+        ({"image": "a" * 300 + ".npy"}, "use shorter names"),
+        ({"mask": "nan.npy"}, "volumes.v.mask"),
         ({"region": [[0, 20], [0, 24], [0, 40]]}, "region"),
     ],
     ids=lambda value: str(value)[:40],
@@ -69,6 +71,12 @@ def test_bad_volumes_are_refused_and_leave_nothing(tmp_path, changes, says):
     truncated_tiff(tmp_path / "cut.tif")
     (tmp_path / "image.xyz").touch()
     refused("prepare", volume(tmp_path, **changes), "--volume", "v", cwd=tmp_path, says=says)
+
+
+def test_want_of_memory_is_one_line(tmp_path):
+    document = yaml.safe_load(volume(tmp_path).read_text())
+    config = write(tmp_path, document | {"prepare": {"chunk": [10**6] * 3, "shard": [10**6] * 3}})
+    one_line(sepvox("prepare", config, "--volume", "v", cwd=tmp_path, check=False), "out of memory")
 
 
 def test_bad_configuration_is_refused(tmp_path):

@@ -18,7 +18,7 @@ from sepvox.nets.build import build
 from sepvox.nets.settings import NetworkSettings
 from sepvox.predict import class_networks
 from sepvox.predict.class_networks import block_of, load_forward
-from sepvox.predict.class_tiles import mirrors_along, predict_box, tile_starts
+from sepvox.predict.class_tiles import IMAGES, mirrors_along, passes_of, predict_box, tile_starts
 from sepvox.predict.classes import method_of_experiment, predict_subjects
 from sepvox.prepare.subject import open_subject
 from sepvox.prepare.subjects import prepare_subjects
@@ -98,12 +98,17 @@ def tiny():
     torch.manual_seed(1)
     network = build(settings).eval()
 
-    def forward(image):
-        assert image.shape == (2, *TILE)
+    def forward(images):
+        assert images.shape == (IMAGES, 2, *TILE)
         with torch.inference_mode():
-            return torch.softmax(network(torch.from_numpy(image)[None])[0], dim=0).numpy()
+            return torch.softmax(network(torch.from_numpy(images)), dim=1).numpy()
 
     return forward
+
+
+def one(forward, image):
+    """Prediction of one image."""
+    return forward(np.stack([image] * IMAGES))[0]
 
 
 @pytest.mark.parametrize("extent", [1, 5, 8, 9, 12, 13, 31])
@@ -131,14 +136,16 @@ def test_probabilities_do_not_depend_on_the_box(tiny, block):
 def test_only_tiles_that_meet_the_box_are_visited_and_only_their_voxels_are_read():
     asked, calls = [], []
 
-    def forward(image):
-        calls.append(image.shape)
-        return np.full((2, 4, 4, 4), 0.5, np.float32)
+    def forward(images):
+        calls.append(images.shape)
+        return np.full((IMAGES, 2, 4, 4, 4), 0.5, np.float32)
 
     shape = (40, 40, 40)
     read = clipped_reader(noise(shape, 1), asked)
-    predict_box(read, Box((8, 8, 8), (12, 12, 12)), shape, (4, 4, 4), 0.5, forward, margin=(1, 1, 1))
-    assert calls == [(1, 6, 6, 6)] * 27
+    box = Box((8, 8, 8), (12, 12, 12))
+    predict_box(read, box, shape, (4, 4, 4), 0.5, forward, margin=(1, 1, 1))
+    assert calls == [(IMAGES, 1, 6, 6, 6)] * passes_of(box, shape, (4, 4, 4), 0.5)
+    assert len(calls) == 14
     assert asked == [Box((5, 5, 5), (15, 15, 15))]
 
 
@@ -146,7 +153,7 @@ def test_a_volume_smaller_than_the_tile_is_predicted_from_one_tile_in_its_middle
     image = noise((3, 5, 16))
     predicted = predict_box(clipped_reader(image), Box.of((3, 5, 16)), (3, 5, 16), TILE, 0.5, tiny)
     padded = np.pad(image, [(0, 0), (2, 3), (3, 4), (0, 0)], mode="edge")
-    np.testing.assert_allclose(predicted, tiny(padded)[:, 2:5, 3:8], atol=1e-6)
+    np.testing.assert_allclose(predicted, one(tiny, padded)[:, 2:5, 3:8], atol=1e-6)
 
 
 def test_mirrored_augmentation_is_the_mean_over_flips_along_the_trained_axes_only(tiny):
@@ -154,7 +161,7 @@ def test_mirrored_augmentation_is_the_mean_over_flips_along_the_trained_axes_onl
     box = Box.of(TILE)
     predicted = predict_box(clipped_reader(image), box, TILE, TILE, 0.5, tiny, mirrors_along((True, False, True)))
     flips = [(), (1,), (3,), (1, 3)]
-    each = [np.flip(tiny(np.ascontiguousarray(np.flip(image, flip))), flip) for flip in flips]
+    each = [np.flip(one(tiny, np.flip(image, flip)), flip) for flip in flips]
     np.testing.assert_allclose(predicted, np.mean(each, axis=0), atol=1e-6)
     assert not np.allclose(predicted, each[0], atol=1e-3)
 
@@ -162,9 +169,9 @@ def test_mirrored_augmentation_is_the_mean_over_flips_along_the_trained_axes_onl
 def test_networks_of_valid_padding_are_read_with_their_margin():
     image = noise((9, 9, 9), 1)
 
-    def forward(cut):
-        inner = cut[:, 1:-1, 2:-2, 3:-3]
-        return np.concatenate([inner, 1 - inner])
+    def forward(cuts):
+        inner = cuts[..., 1:-1, 2:-2, 3:-3]
+        return np.concatenate([inner, 1 - inner], axis=1)
 
     read = clipped_reader(image)
     predicted = predict_box(read, Box.of((9, 9, 9)), (9, 9, 9), (4, 4, 4), 0.5, forward, margin=(1, 2, 3))

@@ -19,8 +19,9 @@ from test_scans import FLIPPED, OBLIQUE, SCANS, SHAPE, WHAT, Write, affine_of, g
 from sepvox.blocks import Box
 from sepvox.errors import ConfigError
 from sepvox.prepare.grid import canonical_grid, sample_labels
+from sepvox.prepare.labels import label_dtype, read_labels
 from sepvox.prepare.native import native_labels, native_labels_from_map, write_native
-from sepvox.prepare.scans import label_dtype, read_labels, read_scan
+from sepvox.prepare.scans import read_scan
 
 DATA = Path(os.environ.get("SEPVOX_DATA") or "/nonexistent")
 # What describes intensities or the layout of the file, and not the space of the scan.

@@ -8,6 +8,7 @@ from sepvox.prepare.checks import (
     check_image_block,
     check_labels_block,
     check_labels_dtype,
+    check_mask_block,
     check_region,
     check_same_shape,
 )
@@ -23,6 +24,22 @@ def test_nan_and_infinite_voxels_are_counted_and_located() -> None:
     ) as caught:
         check_image_block(block, (10, 20, 30), "a: b")
     assert "\n" not in str(caught.value)
+
+
+def test_voxels_beyond_the_range_of_the_networks_input_are_infinite() -> None:
+    block = np.ones((3, 4, 5))
+    block[1, 2, 3] = -1e300
+    with pytest.raises(InputError, match=r"1 infinite of 60 voxels .* first at z 1 y 2 x 3"):
+        check_image_block(block, (0, 0, 0), "a")
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_nan_in_a_mask_is_counted_and_located(dtype: str) -> None:
+    block = np.zeros((3, 4, 5), dtype)
+    check_mask_block(block, (10, 20, 30), "a")
+    block[1, 2, 3] = np.nan
+    with pytest.raises(InputError, match=r"^a: 1 NaN of 60 voxels .* first at z 11 y 22 x 33; .* set NaN to 0"):
+        check_mask_block(block, (10, 20, 30), "a")
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "f2", "f4", "f8", "?"])

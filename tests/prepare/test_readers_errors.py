@@ -1,5 +1,6 @@
 """What is no volume is refused with one line that names the key, the file and the mend; damage is never read silently."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,23 @@ def test_file_of_another_format_is_refused(tmp_path: Path, name: str, content: b
     message = refusal(tmp_path / name)
     assert f"{WHAT}: {tmp_path}/{name}: " in message
     assert "cannot be opened as" in message or "truncated" in message
+
+
+def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.npy")
+    assert "is a pipe or a device" in refusal(tmp_path / "a.npy")
+
+
+def test_bit_flipped_in_a_nii_gz_is_no_voxel(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).integers(0, 255, (20, 24, 28), dtype=np.uint8)
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "a.nii.gz")
+    content = bytearray((tmp_path / "a.nii.gz").read_bytes())
+    # What cannot be compressed is stored as it is, so that decompression alone finds nothing wrong.
+    content[len(content) // 2] ^= 1
+    (tmp_path / "a.nii.gz").write_bytes(content)
+    source = open_source(str(tmp_path / "a.nii.gz"), None, "zyx", WHAT)
+    with pytest.raises(InputError, match="CRC"):
+        source.array.compute(scheduler="synchronous")
 
 
 def test_folder_without_zarr_is_refused(tmp_path: Path) -> None:
@@ -179,6 +197,7 @@ def test_empty_axis_is_named(tmp_path: Path) -> None:
 
 def test_glob_without_match_and_with_other_files(tmp_path: Path) -> None:
     assert "no file matches this glob" in refusal(tmp_path / "*.tif")
+    assert "write [[] for a [" in refusal(tmp_path / "run [1]/*.tif")
     (tmp_path / "a.png").write_bytes(b"")
     assert "a.png: matches the glob" in refusal(tmp_path / "*")
 

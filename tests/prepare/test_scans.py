@@ -13,7 +13,8 @@ import pytest
 from nibabel.nifti1 import Nifti1Extension
 
 from sepvox.errors import InputError
-from sepvox.prepare.scans import Scan, check_same_grid, label_dtype, read_labels, read_scan
+from sepvox.prepare.labels import label_dtype, read_labels
+from sepvox.prepare.scans import Scan, check_same_grid, read_scan
 
 WHAT = "subjects.s1.image"
 SHAPE = (7, 8, 9)

@@ -31,3 +31,10 @@ def test_normalised_intensities_span_zero_to_one():
     assert normal.max() == 1
     assert normal.dtype == np.float32
     assert (np.diff(normal) >= 0).all()
+
+
+def test_large_numbers_keep_their_differences():
+    image = np.array([[[2**60, 2**60 + 2**20]]], np.int64)
+    scaled = normalise(image, {"0.5": float(2**60), "99.5": float(2**60 + 2**20)})
+    assert scaled.tolist() == [[[0.0, 1.0]]]
+    assert scaled.dtype == np.float32

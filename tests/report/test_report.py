@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -335,6 +336,25 @@ def test_the_same_results_make_the_same_bytes_and_leave_nothing_else(trained):
     assert before == after
 
 
+def test_the_page_shows_every_model_of_an_experiment_that_has_several(trained, tmp_path):
+    _, config, results = trained
+    layout = Layout(tmp_path / "results" / "cells")
+    shutil.copytree(results / "cells", layout.root, ignore=shutil.ignore_patterns("report"))
+    for name in ("models", "outputs"):
+        shutil.copytree(layout.root / name / "main", layout.root / name / "wide")
+        (layout.root / name / "main").rename(layout.root / name / "narrow")
+    study = tmp_path / "cells.yaml"
+    study.write_text(config.read_text() + "models: {narrow: {}, wide: {network: {width: 6}}}\n")
+    report(load(study), study, tmp_path / "results")
+    text, _ = parsed(tmp_path / "results")
+    for model in ("narrow", "wide"):
+        assert text.count(f"<h3>{model}</h3>") == len(["headline", "threshold", "training", "network"])
+        assert text.count(f"<h3>{model}: test-part (test)</h3>") == len(["pictures", "largest errors"])
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    assert {path.stem for path in layout.figures().iterdir()} == {"overview", "voi", "errors", "training"}
+
+
 @pytest.fixture
 def applied(tmp_path):
     """Given weights applied to one volume without truth; no training, no benchmark files."""
@@ -369,6 +389,16 @@ def test_a_missing_step_is_named_and_no_page_is_written(applied):
     layout.segmentation("main", "new").rename(layout.segmentation("main", "new").with_suffix(".gone"))
     with pytest.raises(StoreError, match=r"segmentation\.zarr.*run the step"):
         report(experiment, config, results)
+    assert not layout.report().exists()
+
+
+def test_scores_without_their_keys_are_refused_and_no_page_is_written(trained, tmp_path):
+    experiment, config, results = trained
+    layout = Layout(tmp_path / "cells")
+    shutil.copytree(results / "cells", layout.root, ignore=shutil.ignore_patterns("report"))
+    layout.scores("main", "test-part").write_text("{}")
+    with pytest.raises(StoreError, match=r"scores\.json: has no `volume`"):
+        report(experiment, config, tmp_path)
     assert not layout.report().exists()
 
 

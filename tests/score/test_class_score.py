@@ -263,5 +263,5 @@ def test_labels_on_another_grid_are_refused_in_one_line(tmp_path):
 def test_scores_need_classified_subjects(tmp_path):
     experiment, results = experiment_of(tmp_path), tmp_path / "results"
     predict_from(experiment, results, "main")
-    with pytest.raises(StoreError, match=r"segmentation.zarr: missing or unfinished"):
+    with pytest.raises(StoreError, match=r"segmentation.zarr: missing, unfinished or damaged"):
         score_subjects(experiment, "main", results, ALL)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from bioimage_cpp.segmentation import label
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
 from sepvox.errors import ConfigError, InputError
@@ -202,9 +203,10 @@ def test_waterz_takes_the_volumes_thresholds_unless_the_settings_have_some() -> 
     assert np.array_equal(
         fragments_of_cell(affinities, WHOLE, (0, 0, 0), SHAPE, given, distribution=(0.5, 0.99)), expected
     )
-    for settings in (free, FragmentSettings(method="waterz", waterz_thresholds=(0.8, 0.2))):
-        with pytest.raises(ConfigError, match="waterz_thresholds"):
-            fragments_of_cell(affinities, WHOLE, (0, 0, 0), SHAPE, settings)
+    with pytest.raises(ConfigError, match="waterz_thresholds"):
+        fragments_of_cell(affinities, WHOLE, (0, 0, 0), SHAPE, free)
+    with pytest.raises(ValidationError, match="the first must be below the second"):
+        FragmentSettings(method="waterz", waterz_thresholds=(0.8, 0.2))
 
 
 def test_wrong_arrays_are_refused() -> None:

@@ -9,8 +9,10 @@ import pytest
 import torch
 from tests.end_to_end.conftest import EXPERIMENT, write
 
+from sepvox import ome_zarr
+from sepvox.blocks import Box
 from sepvox.config import load
-from sepvox.errors import StaleError, StoreError
+from sepvox.errors import InputError, StaleError, StoreError
 from sepvox.layout import Layout
 from sepvox.nets.geometry import geometry
 from sepvox.prepare.prepare import prepare
@@ -82,6 +84,15 @@ def test_a_checkpoint_of_another_precision_is_refused_until_it_is_finished(folde
     train_neurons(experiment, "main", results)
 
 
+def test_a_finished_training_without_its_weights_says_how_to_train_afresh(folder):
+    results = folder / "results"
+    experiment, state = configured(folder, iterations=1), Layout(results / "small").state("main")
+    train_neurons(experiment, "main", results)
+    (state / "best.safetensors").unlink()
+    with pytest.raises(StoreError, match=rf"best\.safetensors: missing; remove {state} to train afresh"):
+        train_neurons(experiment, "main", results)
+
+
 def test_a_damaged_shard_is_one_line_also_from_a_loader_process(folder):
     results = folder / "results"
     layout = Layout(results / "small")
@@ -92,6 +103,15 @@ def test_a_damaged_shard_is_one_line_also_from_a_loader_process(folder):
     assert str(caught.value).startswith(str(layout.image("learn")))
     assert "damaged" in str(caught.value)
     assert "Traceback" not in str(caught.value)
+
+
+def test_a_validation_crop_without_truth_is_refused_before_the_first_iteration(folder):
+    results = folder / "results"
+    labels = ome_zarr.open_level(Layout(results / "small").labels("choose"), writable=True)
+    ome_zarr.write(labels, Box.of(labels.shape), np.zeros(labels.shape, np.uint64))
+    with pytest.raises(InputError, match=r"volumes.choose: .* enlarge train.validation_crop"):
+        train_neurons(configured(folder), "main", results)
+    assert not Layout(results / "small").state("main").exists()
 
 
 def test_validation_targets_are_eroded_like_those_of_training_and_its_labels_are_not(folder):

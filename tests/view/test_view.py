@@ -18,7 +18,7 @@ from sepvox.blocks import Box, triple
 from sepvox.errors import ConfigError, InputError, StoreError
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Geometry, Spec
-from sepvox.view.layers import NAMES, Layer, first_volume, layers_of
+from sepvox.view.layers import OF_NEURONS, Layer, first_volume, layers_of
 from sepvox.view.view import add_layers, view
 
 SHAPE = (20, 120, 160)
@@ -74,9 +74,23 @@ def layer(name: str, layers: list[Layer]) -> Layer:
     return next(one for one in layers if one.name == name)
 
 
+def test_a_scan_has_one_layer_per_modality(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "experiment")
+    scan = np.random.default_rng(1).normal(100, 20, (3, 20, 24, 16)).astype(np.float32)
+    percentiles = {"percentiles": {"0.5": 40.0, "99.5": 160.0}}
+    write(layout.image("head"), scan, OUTER, modalities=["image", "T2w", "FLAIR"], normalisation=[percentiles] * 3)
+    write(layout.labels("head"), boxes(scan.shape[1:], 8), OUTER)
+    layers = layers_of(layout.root, "main", "head")
+    assert [one.name for one in layers] == ["image", "T2w", "FLAIR", "truth"]
+    assert [one.kind for one in layers] == ["image", "image", "image", "labels"]
+    assert [one.visible for one in layers] == [True, False, False, False]
+    assert np.array_equal(layer("FLAIR", layers).data[0].compute(), scan[2])
+    assert layer("T2w", layers).window == (0.0, 160.0)
+
+
 def test_layers_from_bottom_to_top_are_what_they_show(finished: Path) -> None:
     layers = layers_of(finished, "main", "b")
-    assert [one.name for one in layers] == list(NAMES)
+    assert [one.name for one in layers] == list(OF_NEURONS)
     assert [one.kind for one in layers] == ["image", "colours", "labels", "labels", "labels"]
     assert [one.name for one in layers if one.visible] == ["image", "segmentation"]
     assert [len(one.data) for one in layers] == [2, 1, 1, 2, 2]
@@ -107,7 +121,7 @@ def test_a_constant_image_has_a_window(experiment: Path) -> None:
 
 def test_stores_not_there_or_unfinished_are_left_out(experiment: Path) -> None:
     (Layout(experiment).segmentation("main", "b") / "zarr.json").unlink()
-    assert [one.name for one in layers_of(experiment, "main", "b")] == list(NAMES[:-1])
+    assert [one.name for one in layers_of(experiment, "main", "b")] == list(OF_NEURONS[:-1])
     assert [one.name for one in layers_of(experiment, "main", "a")] == ["image"]
 
 

@@ -1,5 +1,14 @@
 """What the rules of the task classes take, and what their user is told."""
 
+from sepvox.predict.class_model import check_trained_for, read_class_model
+
+try:
+    MODELS = experiment.predictors()
+    for _model in MODELS:
+        experiment.roles(_model)
+except SepvoxError as error:
+    refuse(f"{CONFIG}: {error}")
+
 
 def subjects_of(index, count):
     """Names of the subjects of a slice."""
@@ -7,12 +16,20 @@ def subjects_of(index, count):
     return [names[number] for number in Part(int(index), int(count)).of(len(names))]
 
 
+def files_of(subject):
+    """Scans and label map of a subject by what they are; those of a phantom are no input."""
+    person = experiment.people[subject]
+    return person.images | ({"labels": person.labels} if person.labels else {})
+
+
 def subject_files(index, count):
-    """Scans and label maps of a slice; those of a phantom are no input."""
-    people = [experiment.people[name] for name in subjects_of(index, count)]
-    return [
-        file for person in people for file in (*person.images.values(), *([person.labels] if person.labels else []))
-    ]
+    """Scans and label maps of a slice."""
+    return [file for name in subjects_of(index, count) for file in files_of(name).values()]
+
+
+def described(index, count):
+    """Which file of a slice is what: the same files in other columns are other subjects."""
+    return {name: {what: str(file) for what, file in files_of(name).items()} for name in subjects_of(index, count)}
 
 
 def prepared():
@@ -26,15 +43,19 @@ def learned(model):
 
 
 def clean_up_sources(model):
-    """What the choice of clean-up looks at: predictions of validation subjects, or the choices of an ensemble's models."""
+    """What the choice of clean-up looks at: predictions of validation subjects, the choices of an ensemble's models, or a file beside given weights."""
     if experiment.is_ensemble(model):
         return [layout.clean_up(member) for member in members(model)]
+    if experiment.train is None:
+        beside = experiment.model_directory(RESULTS, model) / "clean_up.json"
+        return [beside] if beside.exists() else []
     return slices(experiment.predict.slices, "predict", model)
 
 
 def scored(model):
-    """Whether a model, or an ensemble, predicts a subject whose truth is known."""
-    return any(experiment.has_truth(name) for name in experiment.predicted(model))
+    """Roles of the subjects that a model, or an ensemble, is scored on."""
+    roles, predicted = experiment.roles(model), experiment.predicted(model)
+    return {name: roles[name] for name in predicted if roles[name] != "apply" and experiment.has_truth(name)}
 
 
 def scores():
@@ -56,17 +77,16 @@ def figures():
 
 def check_inputs():
     """Refuse what is missing before any work starts."""
+    refuse_missing(
+        {f"subject {name}: {what}": [file] for name in experiment.people for what, file in files_of(name).items()}
+    )
     try:
-        people = experiment.people
-        for model in MODELS:
-            experiment.roles(model)
+        for model in experiment.runs():
+            if variant(model, "network").weights is not None:
+                given = read_class_model(Path(variant(model, "network").weights))
+                check_trained_for(given, experiment.classes, experiment.modalities, experiment.prepare)
     except SepvoxError as error:
         refuse(f"{CONFIG}: {error}")
-    needed = {
-        f"subject {person.name}": [*person.images.values(), *([person.labels] if person.labels else [])]
-        for person in people.values()
-    }
-    refuse_missing(needed)
 
 
 def where_the_results_are():

@@ -46,7 +46,6 @@ except SepvoxError as error:
 
 layout = Layout(RESULTS / experiment.experiment)
 NEURONS = isinstance(experiment, NeuronsExperiment)
-MODELS = list(experiment.runs()) if NEURONS else experiment.predictors()
 
 
 wildcard_constraints:
@@ -104,9 +103,10 @@ def members(model):
 
 def refuse_missing(needed):
     """Refuse what is not there: files by what they are, and the weights that are applied or trained on."""
-    if experiment.network.weights is not None:
-        weights = Path(experiment.network.weights)
-        needed = needed | {"network.weights": [weights, weights.parent / "config.json"]}
+    for model in experiment.runs():
+        if variant(model, "network").weights is not None:
+            weights = Path(variant(model, "network").weights)
+            needed = needed | {"network.weights": [weights, weights.parent / "config.json"]}
     for key, files in needed.items():
         for file in files:
             if not file.exists():
@@ -121,7 +121,7 @@ def how_to_go_on(logfiles):
     return "\n".join(
         [
             "What is finished is kept: mend the cause and give the same command again.",
-            f"After a kill or a power cut: make resume CONFIG={CONFIG} (snakemake --unlock, then the same command).",
+            f"After a kill or a power cut: make resume CONFIG={shlex.quote(str(CONFIG))} (snakemake --unlock, then the same command).",
             *(lines[-1] for lines in logs if lines),
         ]
     )

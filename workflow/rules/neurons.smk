@@ -1,5 +1,7 @@
 """What the rules of the task neurons take, and what their user is told."""
 
+MODELS = list(experiment.runs())
+
 
 def prepared():
     """Markers of what training reads."""

@@ -37,7 +37,7 @@ else:
             runtime="4h",
         params:
             experiment=arguments,
-            subjects=lambda wildcards: subjects_of(wildcards.slice, wildcards.of),
+            subjects=lambda wildcards: described(wildcards.slice, wildcards.of),
             phantom=settings(experiment.subjects).get("phantom"),
             classes=experiment.classes,
             prepare=settings(experiment.prepare, exclude={"slices", "processes"}),

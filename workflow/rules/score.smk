@@ -98,6 +98,7 @@ else:
             runtime="4h",
         params:
             experiment=arguments,
+            roles=lambda wildcards: scored(wildcards.model),
             version=VERSIONS["score"],
         shell:
             "sepvox score {params.experiment} --part {wildcards.slice}/{wildcards.of} > {log:q} 2>&1"
@@ -117,6 +118,7 @@ else:
             runtime="10m",
         params:
             experiment=arguments,
+            roles=lambda wildcards: scored(wildcards.model),
             version=VERSIONS["score"],
         shell:
             "sepvox score {params.experiment} --part finish > {log:q} 2>&1"

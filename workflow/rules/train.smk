@@ -3,7 +3,7 @@ if experiment.train is not None:
     rule train:
         input:
             prepared=prepared(),
-            initial=experiment.network.weights or [],
+            initial=lambda wildcards: variant(wildcards.model, "network").weights or [],
         output:
             weights=layout.weights("{model}"),
             config=layout.model_config("{model}"),

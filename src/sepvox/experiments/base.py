@@ -11,15 +11,16 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from sepvox.errors import ConfigError
+from sepvox.experiments.mistakes import explain
 from sepvox.layout import Layout
 from sepvox.nets.settings import NetworkSettings
-from sepvox.settings import NonNegative, Settings
+from sepvox.settings import Seed, Settings
 from sepvox.train.settings import BaseTrainSettings
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
 MAIN = "main"
 
 
@@ -55,7 +56,7 @@ class Experiment(Settings):
     models: dict[Name, ModelSettings] = Field(
         {}, description="Several models over the same data, by name; one, `main`, by default."
     )
-    seeds: tuple[NonNegative, ...] = Field(
+    seeds: tuple[Seed, ...] = Field(
         (), description="Train every model once with each of these seeds instead of train.seed."
     )
 
@@ -63,6 +64,17 @@ class Experiment(Settings):
         # Every task declares these two with settings of its own.
         network: NetworkSettings
         train: BaseTrainSettings | None
+
+    @model_validator(mode="after")
+    def _train_what_differs(self) -> Self:
+        if self.train is None and self.seeds:
+            raise ValueError("seeds: nothing is trained without a `train` section; add one, or remove seeds")
+        for name, own in self.models.items():
+            if self.train is None and own.train:
+                raise ValueError(
+                    f"models.{name}.train: nothing is trained without a `train` section; add one, or remove this key"
+                )
+        return self
 
     def folds(self) -> tuple[int, ...]:
         """Numbers of the folds that are trained; empty where the data are not cross-validated."""
@@ -96,28 +108,33 @@ class Experiment(Settings):
             ("train", self.train, own.train | seed),
         ):
             if changes and section is not None:
+                given = section.model_dump(exclude_unset=True)
+                if "iterations" in changes:
+                    # The other way of saying how long a training lasts, which would win.
+                    given.pop("epochs", None)
                 try:
-                    given = section.model_dump(exclude_unset=True)
                     changed[key] = type(section).model_validate(_merged(given, changes))
                 except ValidationError as error:
-                    first = error.errors()[0]
-                    where = ".".join(str(part) for part in ("models", run.entry, key, *first["loc"]))
-                    raise ConfigError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+                    raise ConfigError(explain(error, type(section), f"models.{run.entry}.{key}")) from None
         return self.model_copy(update=changed)
+
+    def _check_weights(self) -> None:
+        if self.train is None and self.network.weights is None:
+            raise ValueError(
+                "nothing to predict with: add a `train` section, or `network: {weights: FILE}` to apply trained weights"
+            )
 
     def model_directory(self, results: Path, model: str) -> Path:
         """Where best.safetensors and config.json of a model are: trained here, or given."""
-        if self.train is None:
-            assert self.network.weights is not None
-            return Path(self.network.weights).parent
-        return Layout(results / self.experiment).model(model)
+        return self.model_weights(results, model).parent
 
     def model_weights(self, results: Path, model: str) -> Path:
         """The weights that prediction uses."""
-        if self.train is None:
-            assert self.network.weights is not None
-            return Path(self.network.weights)
-        return Layout(results / self.experiment).weights(model)
+        if self.train is not None:
+            return Layout(results / self.experiment).weights(model)
+        given = self.variant(model).network.weights
+        assert given is not None
+        return Path(given)
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

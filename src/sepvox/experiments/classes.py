@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from sepvox.errors import ConfigError, InputError
 from sepvox.experiments.base import Experiment, Name
 from sepvox.experiments.split import SplitSettings, roles_of
 from sepvox.experiments.subjects import Subject, SubjectsSettings, read_subjects
@@ -40,17 +41,17 @@ class ClassesExperiment(Experiment):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.train is None and self.network.weights is None:
-            raise ValueError(
-                "nothing to predict with: add a `train` section, or `network: {weights: FILE}` to apply trained weights"
-            )
+        if self.split.group is not None and self.subjects.table is None:
+            raise ValueError("split.group: is a column of subjects.table, which is not given; remove it")
         if len(set(self.classes.values())) < len(self.classes):
             raise ValueError("classes: two names have the same value; give each class a value of its own")
         beyond = [fold for fold in self.split.run or () if fold >= (self.split.folds or 0)]
         if beyond:
             raise ValueError(f"split.run: there is no fold {beyond[0]}; folds are numbered from 0 to split.folds - 1")
         for model in self.runs():
-            self.variant(model)._check_patch()
+            variant = self.variant(model)
+            variant._check_weights()
+            variant._check_patch()
         return self
 
     def _check_patch(self) -> None:
@@ -91,12 +92,28 @@ class ClassesExperiment(Experiment):
         return self.subjects.phantom is not None or self.people[subject].labels is not None
 
     def roles(self, model: str) -> dict[str, Role]:
-        """What each subject is to a model, or to an ensemble of all folds."""
+        """What each subject is to a model, or to an ensemble of all folds.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such model, or the subjects cannot be divided.
+        InputError
+            If a subject that is learned from has no labels.
+        """
+        if model not in self.predictors():
+            raise ConfigError(f"--model {model}: the experiment has {', '.join(self.predictors())}")
         if self.train is None:
             return {name: "test" if self.has_truth(name) else "apply" for name in self.people}
         if self.is_ensemble(model):
             return {name: person.role for name, person in self.people.items() if person.role in ("test", "apply")}
-        return roles_of(list(self.people.values()), self.split, self.runs()[model].fold)
+        found = roles_of(list(self.people.values()), self.split, self.runs()[model].fold)
+        for name, role in found.items():
+            if role in ("train", "validate") and not self.has_truth(name):
+                raise InputError(
+                    f"subject {name}: has no labels, but its role is {role}; give its label map, or put it into the split `apply`"
+                )
+        return found
 
     def named(self, model: str, *roles: Role) -> list[str]:
         """Names of the subjects of these roles to a model."""

@@ -31,10 +31,6 @@ class NeuronsExperiment(Experiment):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.train is None and self.network.weights is None:
-            raise ValueError(
-                "nothing to predict with: add a `train` section, or `network: {weights: FILE}` to apply trained weights"
-            )
         if self.train is not None and not self.named("train"):
             raise ValueError("a `train` section needs at least one volume of `role: train`")
         if self.train is not None and not self.named("validate"):
@@ -48,6 +44,7 @@ class NeuronsExperiment(Experiment):
                     raise ValueError(f"{key}: axis {axis} is {size}, not a multiple of prepare.shard's {shard}")
         for model in self.runs():
             variant = self.variant(model)
+            variant._check_weights()
             variant._check_network()
             variant._check_patch()
         return self

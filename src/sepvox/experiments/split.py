@@ -80,8 +80,9 @@ def _dealt(free: Sequence[Subject], shuffled: Sequence[str], settings: SplitSett
     """Groups of each fold: each group goes to the fold that has the fewest subjects so far, the largest groups first."""
     assert settings.folds is not None
     if len(shuffled) < settings.folds:
+        mend = f"ask for at most {len(shuffled)}" if len(shuffled) > 1 else "remove split.folds"
         raise ConfigError(
-            f"split.folds: {settings.folds} folds of {len(shuffled)} groups; ask for at most {len(shuffled)}"
+            f"split.folds: {settings.folds} folds of the {len(shuffled)} groups without a split of their own; {mend}"
         )
     sizes = {group: sum(subject.group == group for subject in free) for group in shuffled}
     folds: list[set[str]] = [set() for _ in range(settings.folds)]

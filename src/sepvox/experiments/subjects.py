@@ -46,6 +46,8 @@ class SubjectsSettings(Settings):
             raise ValueError("give exactly one of `table`, `images` and `phantom`")
         if self.labels is not None and self.images is None:
             raise ValueError("`labels` belongs to `images`; a table has a column for them")
+        if self.images is not None and not self.images:
+            raise ValueError('`images` names no modality; give a pattern for each, such as {T1w: "images/*.nii.gz"}')
         for pattern in [*(self.images or {}).values(), *([self.labels] if self.labels else [])]:
             if "*" not in pattern:
                 raise ValueError(f"{pattern}: has no * that stands for the subject's name")
@@ -129,7 +131,7 @@ def _matches(pattern: str, key: str) -> dict[str, Path]:
     head, *rest = (re.escape(part) for part in pattern.split("*"))
     expression = re.compile(head + "(?P<name>[^/]+?)" + "(?P=name)".join([rest[0], *rest[1:]]) + r"\Z")
     # Path.glob takes no absolute pattern.
-    paths = sorted(glob.glob(pattern))  # noqa: PTH207
+    paths = sorted(glob.glob("*".join(glob.escape(part) for part in pattern.split("*"))))  # noqa: PTH207
     found = {match["name"]: Path(path) for path in paths if (match := expression.match(path))}
     if not found:
         raise ConfigError(f"{key}: {pattern}: no file matches with the same name for every *; check folder and pattern")
@@ -146,19 +148,18 @@ def _check_name(name: str, where: str) -> None:
 
 
 def _from_table(path: Path, group_by: str | None) -> list[Subject]:
-    try:
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-            columns, rows = list(reader.fieldnames or []), list(reader)
-    except OSError as error:
-        raise ConfigError(f"subjects.table: {path}: cannot be read ({error.strerror}); check the path") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ConfigError(f"subjects.table: {path}: is no table ({error}); expected .csv with commas or .tsv") from None
+    columns, rows = _cells(path)
     modalities = {
         column: column.removeprefix("image").removeprefix("_") or "image"
         for column in columns
         if column == "image" or column.startswith("image_")
     }
+    twice = [name for name, count in Counter(columns).items() if name and count > 1]
+    twice += [f"image_{name}" for name, count in Counter(modalities.values()).items() if count > 1]
+    if twice:
+        raise ConfigError(
+            f"subjects.table: {path}: two columns are called {twice[0]}; give each column a name of its own"
+        )
     if "subject" not in columns or not modalities:
         raise ConfigError(
             f"subjects.table: {path}: has the columns {', '.join(columns) or 'none'}; expected subject and image, or image_NAME for each modality"
@@ -168,10 +169,11 @@ def _from_table(path: Path, group_by: str | None) -> list[Subject]:
         raise ConfigError(f"split.group: {path} has no column {group_by}; it has {', '.join(columns)}")
     known = {"subject", "labels", "split", *modalities}
     subjects = []
-    for number, row in enumerate(rows, start=2):
+    for number, cells in rows:
         where = f"subjects.table: {path}, line {number}"
-        if None in row or None in row.values():
-            raise ConfigError(f"{where}: does not have {len(columns)} cells as the first line; correct it")
+        if len(cells) != len(columns):
+            raise ConfigError(f"{where}: has {len(cells)} cells, but the first line has {len(columns)}; correct it")
+        row = dict(zip(columns, cells, strict=True))
         name = row["subject"]
         _check_name(name, where)
         for image, modality in modalities.items():
@@ -196,6 +198,23 @@ def _from_table(path: Path, group_by: str | None) -> list[Subject]:
     return subjects
 
 
+def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The first line, and the number and cells of every other line that is not empty; blanks around a cell are no part of it."""
+    try:
+        # Spreadsheets put a byte order mark before the first column.
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except OSError as error:
+        raise ConfigError(f"subjects.table: {path}: cannot be read ({error.strerror}); check the path") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"subjects.table: {path}: is no table ({error}); expected text in UTF-8, .csv with commas or .tsv with tabs"
+        ) from None
+    filled = [line for line in lines if any(line[1])]
+    return (filled[0][1], filled[1:]) if filled else ([], [])
+
+
 def _check_table(subjects: Sequence[Subject], path: Path) -> None:
     if not subjects:
         raise ConfigError(f"subjects.table: {path}: has no row; add one per subject")
@@ -210,10 +229,11 @@ def _check_table(subjects: Sequence[Subject], path: Path) -> None:
             )
     by_group: dict[str, set[str]] = {}
     for subject in subjects:
-        if subject.role is not None:
-            by_group.setdefault(subject.group, set()).add(subject.role)
+        # Nothing is learned from or judged on a subject of role apply.
+        if subject.role != "apply":
+            by_group.setdefault(subject.group, set()).add(subject.role or "none (left to the configuration)")
     for group, found in by_group.items():
-        if len(found - {"apply"}) > 1:
+        if len(found) > 1:
             raise ConfigError(
                 f"subjects.table: {path}: group {group} stands in the splits {' and '.join(sorted(found))}; put all of its subjects into one"
             )

@@ -22,7 +22,8 @@ from sepvox.errors import InputError
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.experiments.subjects import Subject
 from sepvox.prepare.grid import World, canonical_grid, sample_image
-from sepvox.prepare.scans import SAME_GRID, Scan, read_labels, read_scan
+from sepvox.prepare.labels import read_labels
+from sepvox.prepare.scans import SAME_GRID, Scan, read_scan
 from sepvox.prepare.settings import ScanPrepareSettings
 from sepvox.prepare.subject import normalisation_of
 from sepvox.prepare.subjects import grid_of

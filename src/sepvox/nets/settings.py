@@ -28,7 +28,7 @@ class NetworkSettings(Settings):
     )
     width: Positive = Field(12, description="Channels of the first level.")
     growth: PositiveFloat = Field(2.0, description="Factor by which channels grow per level.")
-    depth: Positive = Field(3, description="Number of poolings.")
+    depth: Positive = Field(3, le=8, description="Number of poolings, 1 to 8.")
     pooling: tuple[Shape, ...] | None = Field(
         None, description="Pooling factors per level, z y x; by default 2 2 2 at each."
     )

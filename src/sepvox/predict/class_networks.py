@@ -24,7 +24,7 @@ from sepvox.nets import weights
 from sepvox.nets.build import build
 from sepvox.ome_zarr import Geometry, Spec
 from sepvox.predict.class_model import ClassModel, check_ensemble, common_tile
-from sepvox.predict.class_tiles import Forward, Mirror, Volume, mirrors_along, predict_box, starts_of
+from sepvox.predict.class_tiles import Forward, Mirror, Volume, mirrors_along, passes_of, predict_box
 from sepvox.predict.settings import ClassPredictSettings
 from sepvox.prepare.settings import StoreSettings
 from sepvox.prepare.subject import PreparedSubject
@@ -95,10 +95,10 @@ def load_forward(models: Sequence[ClassModel], settings: ClassPredictSettings) -
     )
     autocast: Any = torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
 
-    def forward(image: Volume) -> Volume:
-        tensor = torch.from_numpy(image)[None].to(device, memory_format=torch.channels_last_3d)
+    def forward(images: Volume) -> Volume:
+        tensor = torch.from_numpy(images).to(device, memory_format=torch.channels_last_3d)
         with torch.inference_mode(), autocast:
-            each = [torch.softmax(network(tensor)[0].float(), dim=0) for network in networks]
+            each = [torch.softmax(network(tensor).float(), dim=1) for network in networks]
         found: Volume = torch.stack(each).mean(dim=0).cpu().numpy()
         return found
 
@@ -130,14 +130,11 @@ def predict_subject(
     array = ome_zarr.open_level(store, writable=True)
     modalities = len(method.models[0].modalities)
     blocks = list(Lattice(subject.shape, block_of(subject.shape, layout.shard, len(channels), modalities)))
-    passes = sum(
-        prod(map(len, starts_of(box, subject.shape, method.tile, method.overlap))) * len(method.mirrors)
-        for box in blocks
-    )
-    with tqdm(total=passes, unit="tile", desc=store.parent.name, leave=False, mininterval=1, delay=2) as bar:
+    passes = sum(passes_of(box, subject.shape, method.tile, method.overlap, method.mirrors) for box in blocks)
+    with tqdm(total=passes, unit="pass", desc=store.parent.name, leave=False, mininterval=1, delay=2) as bar:
 
-        def counted(image: Volume) -> Volume:
-            found = forward(image)
+        def counted(images: Volume) -> Volume:
+            found = forward(images)
             bar.update()
             return found
 

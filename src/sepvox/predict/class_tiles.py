@@ -4,11 +4,14 @@ A *tile* is what one forward pass predicts; the *margin* is what a network of va
 input, and 0 for same padding. The tiles lie on a lattice that follows from the volume's shape alone, and only those that
 meet a box are visited, in one order: a box is the same bit by bit, whatever box it was asked for in.
 
-`forward` takes float32 (modality, z, y, x) and returns float32 probabilities (class, z, y, x) of the tile.
+`forward` takes float32 (image, modality, z, y, x), `IMAGES` tiles as they are or mirrored, and returns their float32
+probabilities (image, class, z, y, x).
 """
 
 from collections.abc import Callable, Sequence
 from itertools import combinations, product
+from math import prod
+from typing import Final
 
 import numpy as np
 from monai.data.utils import compute_importance_map
@@ -20,8 +23,11 @@ Volume = NDArray[np.float32]
 Forward = Callable[[Volume], Volume]
 Mirror = tuple[int, ...]
 
-SIGMA = 0.125
+SIGMA: Final = 0.125
 """Standard deviation of the weights in parts of the tile, as in nnU-Net's sliding window (Isensee et al. 2021)."""
+
+IMAGES: Final = 2
+"""Images per forward pass; of a single small one, PyTorch's convolutions on a CPU take four times as long."""
 
 
 def predict_box(
@@ -47,7 +53,7 @@ def predict_box(
     shape : three ints
         Of the volume.
     tile : three ints
-        Output of a forward pass.
+        Output of a forward pass, for each of its images.
     overlap : float
         Least fraction of a tile that its neighbour covers too.
     mirrors : sequence of tuples of axes
@@ -63,19 +69,32 @@ def predict_box(
     weights = compute_importance_map(tile, mode="gaussian", sigma_scale=SIGMA).numpy().astype(np.float32)
     total = np.zeros((0, *box.shape), np.float32)
     norm = np.zeros(box.shape, np.float32)
-    for begin in product(*starts):
-        covered = Box(triple(begin), triple([b + t for b, t in zip(begin, tile, strict=True)]))
-        predicted = _averaged(image[:, *covered.grow(margin).inside(outer).slices], forward, mirrors)
-        if predicted.shape[1:] != tile:
-            raise ValueError(f"a forward pass gave {predicted.shape[1:]} voxels for a tile of {tile}")
+    views = [
+        (Box(triple(begin), triple([b + t for b, t in zip(begin, tile, strict=True)])), tuple(a + 1 for a in mirror))
+        for begin in product(*starts)
+        for mirror in mirrors
+    ]
+    for first in range(0, len(views), IMAGES):
+        pair = views[first : first + IMAGES]
+        cuts = [np.flip(image[:, *covered.grow(margin).inside(outer).slices], axes) for covered, axes in pair]
+        # The last pass is filled up: passes of other sizes round otherwise.
+        predicted = forward(np.stack(cuts + cuts[-1:] * (IMAGES - len(cuts))))
+        if predicted.shape[2:] != tile:
+            raise ValueError(f"a forward pass gave {predicted.shape[2:]} voxels for a tile of {tile}")
         if not len(total):
-            total = np.zeros((len(predicted), *box.shape), np.float32)
-        inner = covered.clip(box)
-        where, source = inner.inside(box).slices, inner.inside(covered).slices
-        total[:, *where] += predicted[:, *source] * weights[source]
-        norm[where] += weights[source]
+            total = np.zeros((predicted.shape[1], *box.shape), np.float32)
+        for (covered, axes), found in zip(pair, predicted, strict=False):
+            inner = covered.clip(box)
+            where, source = inner.inside(box).slices, inner.inside(covered).slices
+            total[:, *where] += np.flip(found, axes)[:, *source] * weights[source]
+            norm[where] += weights[source]
     total /= norm
     return total
+
+
+def passes_of(box: Box, shape: Triple, tile: Triple, overlap: float, mirrors: Sequence[Mirror] = ((),)) -> int:
+    """How often `predict_box` calls `forward`."""
+    return -(-prod(map(len, starts_of(box, shape, tile, overlap))) * len(mirrors) // IMAGES)
 
 
 def starts_of(box: Box, shape: Triple, tile: Triple, overlap: float) -> list[list[int]]:
@@ -112,13 +131,3 @@ def mirrors_along(axes: Sequence[bool]) -> tuple[Mirror, ...]:
     """
     able = [axis for axis, mirrored in enumerate(axes) if mirrored]
     return tuple(flip for count in range(len(able) + 1) for flip in combinations(able, count))
-
-
-def _averaged(image: Volume, forward: Forward, mirrors: Sequence[Mirror]) -> Volume:
-    total: Volume | None = None
-    for mirror in mirrors:
-        axes = tuple(axis + 1 for axis in mirror)
-        predicted = np.flip(forward(np.ascontiguousarray(np.flip(image, axes))), axes)
-        total = predicted if total is None else total + predicted
-    assert total is not None
-    return total if len(mirrors) == 1 else total / np.float32(len(mirrors))

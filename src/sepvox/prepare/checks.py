@@ -17,7 +17,7 @@ Position = tuple[int, int, int]
 
 
 def check_image_block(block: NDArray[Any], origin: Position, name: str) -> None:
-    """Refuse voxels that are NaN or infinite.
+    """Refuse voxels that are NaN or infinite, also those that are infinite as float32, which networks take.
 
     Parameters
     ----------
@@ -31,7 +31,8 @@ def check_image_block(block: NDArray[Any], origin: Position, name: str) -> None:
     """
     if block.dtype.kind != "f":
         return
-    finite = np.isfinite(block)
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(block.astype(np.float32, copy=False))
     if finite.all():
         return
     nan = int(np.isnan(block).sum())
@@ -41,6 +42,29 @@ def check_image_block(block: NDArray[Any], origin: Position, name: str) -> None:
         f"{name}: {found} of {block.size} voxels in the block at {_at(origin)}, the first at {_at(_first(~finite, origin))}; "
         "replace them, e.g. by the median of the image, and save the file again"
     )
+
+
+def check_mask_block(block: NDArray[Any], origin: Position, name: str) -> None:
+    """Refuse a mask with NaN, which would count as inside, for it is not 0.
+
+    Parameters
+    ----------
+    block: (z, y, x), any real dtype.
+    origin: position of the block's first voxel in the volume.
+    name: configuration key and file, for the message.
+
+    Raises
+    ------
+    InputError: says how many there are in the block and where the first one is.
+    """
+    if block.dtype.kind != "f":
+        return
+    nan = np.isnan(block)
+    if nan.any():
+        raise InputError(
+            f"{name}: {int(nan.sum())} NaN of {block.size} voxels in the block at {_at(origin)}, the first at {_at(_first(nan, origin))}; "
+            "a mask is 0 where nothing is to be segmented: set NaN to 0, and save the file again"
+        )
 
 
 def check_labels_dtype(dtype: np.dtype[Any], name: str) -> None:

@@ -143,7 +143,7 @@ def write_native(
     values_of : (k_begin, k_end) -> integer array (i, j, k_end - k_begin)
         Asked once for every slab, in order.
     dtype : uint8, uint16 or int32
-        See `sepvox.prepare.scans.label_dtype`.
+        See `sepvox.prepare.labels.label_dtype`.
     slab : int
         Planes of a slab.
 

@@ -24,7 +24,13 @@ from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Geometry, Spec
 from sepvox.prepare import components
-from sepvox.prepare.checks import check_image_block, check_labels_block, check_labels_dtype, check_same_shape
+from sepvox.prepare.checks import (
+    check_image_block,
+    check_labels_block,
+    check_labels_dtype,
+    check_mask_block,
+    check_same_shape,
+)
 from sepvox.prepare.readers.source import Source, open_source
 from sepvox.prepare.settings import VolumeSettings
 from sepvox.prepare.statistics import Accumulator
@@ -187,7 +193,10 @@ def _write(experiment: NeuronsExperiment, layout: Layout, volume: str, made: str
 
     def mask_work(array: Any, box: Box) -> None:
         assert opened.mask is not None
-        ome_zarr.write(array, box, (opened.mask(box.shift(opened.region.begin)) != 0).astype(np.uint8))
+        where = box.shift(opened.region.begin)
+        block = opened.mask(where)
+        check_mask_block(block, where.begin, f"volumes.{volume}.mask: {settings.mask}")
+        ome_zarr.write(array, box, (block != 0).astype(np.uint8))
 
     def blockwise(step: str, shape: Any) -> Blockwise:
         return Blockwise(f"prepare {step}", Lattice(triple(shape), shard), layout.step("prepare", volume, step), made)

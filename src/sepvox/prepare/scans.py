@@ -3,11 +3,10 @@
 A *scan* is a volume of MRI with its place in the world, read whole: a NIfTI-1 or NIfTI-2 file (.nii, .nii.gz) or a
 FreeSurfer volume (.mgh, .mgz). Its *native axes* are i, j, k, in the order of the file. Its *affine* maps native indices
 to world millimetres (right, anterior, superior), chosen as nibabel does: the sform where it has a code, else the qform,
-else what the voxel sizes alone say; where the file's unit is the metre or the micrometre it is scaled. *Labels* are a scan whose values are classes.
+else what the voxel sizes alone say; where the file's unit is the metre or the micrometre it is scaled.
 """
 
 import gzip
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -34,10 +33,6 @@ _SUFFIXES = (*_NIFTI, ".mgh", ".mgz")
 _CLASSES = (nib.Nifti1Image, nib.Nifti2Image, nib.MGHImage)
 # Deflate codes at best 258 bytes in two bits.
 _DEFLATE_RATIO = 1032
-# Tools that scale labels to 8 bits miss whole numbers by up to half a step of 1/255 of the largest; interpolated labels
-# miss them by more in some voxels.
-_WHOLE = 0.02
-_LISTED = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +92,7 @@ def read_scan(path: Path, what: str) -> Scan:
         If the file is missing, of another format, truncated or damaged, holds a 2-D image or several volumes, an affine
         that is no map of the world, voxels that are not finite, or one value only.
     """
-    scan = _read(path, what)
+    scan = read_stored(path, what)
     data = scan.data
     if data.dtype.kind == "f":
         with np.errstate(over="ignore"):
@@ -115,64 +110,6 @@ def read_scan(path: Path, what: str) -> Scan:
             f"{what}: {path}: every voxel is {lowest:g}; expected an image with a foreground: write it again from its source"
         )
     return replace(scan, data=data)
-
-
-def read_labels(path: Path, what: str, values: Collection[int] | None) -> Scan:
-    """Read a label map.
-
-    Floats are accepted where every value is whole within 0.02, since many tools save masks as floats, or scaled to 8
-    bits; they are rounded. A map of background alone is a label map.
-
-    Parameters
-    ----------
-    path, what : see `read_scan`.
-    values : collection of int or None
-        The declared classes; 0 is always one of them. None accepts every whole value.
-
-    Returns
-    -------
-    Scan
-        With data of `label_dtype` of the values, the declared ones or those found.
-
-    Raises
-    ------
-    InputError
-        As `read_scan`, and for values that are not whole or not declared, which are listed.
-    """
-    scan = _read(path, what)
-    found = np.unique(scan.data)
-    if found.dtype.kind == "f":
-        whole = np.rint(found)
-        with np.errstate(invalid="ignore"):
-            fractions = found[~(np.abs(found - whole) <= _WHOLE)]
-        if fractions.size:
-            raise InputError(
-                f"{what}: {path}: holds {fractions.size} values that are not whole, such as {_listed(fractions)}; "
-                "expected classes: was an image given, or a label map resampled other than by nearest neighbours?"
-            )
-        found = np.unique(whole)
-    if found[0] < np.iinfo(np.int32).min or found[-1] > np.iinfo(np.int32).max:
-        raise InputError(
-            f"{what}: {path}: holds the values {_listed(found[[0, -1]])}; expected classes of 32 bits: number them anew"
-        )
-    present = [int(v) for v in found]
-    unknown = sorted(set(present) - {0, *(present if values is None else values)})
-    if values is not None and unknown:
-        raise InputError(
-            f"{what}: {path}: holds the values {_listed(np.asarray(unknown))}, which are no declared class; "
-            f"expected 0 and {_listed(np.asarray(sorted(set(values) - {0})))}: declare them, or correct the labels"
-        )
-    dtype = label_dtype(present if values is None else values)
-    whole_map = np.rint(scan.data) if scan.data.dtype.kind == "f" else scan.data
-    return replace(scan, data=whole_map.astype(dtype))
-
-
-def label_dtype(values: Collection[int]) -> np.dtype[Any]:
-    """The smallest of uint8, uint16 and int32 that holds 0 and `values`: the types of labels that viewers read."""
-    lowest, highest = min(values, default=0), max(values, default=0)
-    if lowest >= 0 and highest <= 65535:
-        return np.dtype(np.uint8 if highest <= 255 else np.uint16)
-    return np.dtype(np.int32)
 
 
 def check_same_grid(scan: Scan, reference: Scan, what: str) -> None:
@@ -203,7 +140,7 @@ def check_same_grid(scan: Scan, reference: Scan, what: str) -> None:
         )
 
 
-def _read(path: Path, what: str) -> Scan:
+def read_stored(path: Path, what: str) -> Scan:
     """The scan with its values as stored, or in float64 where the file scales them."""
     name = f"{what}: {path}"
     image = _load(path, name)
@@ -324,8 +261,3 @@ def _times(shape: tuple[int, ...]) -> str:
 def _rows(affine: NDArray[np.float64]) -> str:
     """The first three rows of an affine on one line."""
     return "[" + "; ".join(" ".join(f"{v:.6g}" for v in row) for row in affine[:3]) + "]"
-
-
-def _listed(values: NDArray[Any]) -> str:
-    more = f" and {values.size - _LISTED} more" if values.size > _LISTED else ""
-    return ", ".join(f"{v:g}" if values.dtype.kind == "f" else str(v) for v in values[:_LISTED]) + more

@@ -86,5 +86,9 @@ def normalise(image: NDArray[Any], percentiles: dict[str, float]) -> NDArray[np.
         `Statistics.percentiles` of the volume.
     """
     low, high = percentiles["0.5"], percentiles["99.5"]
-    scaled = (image.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6))
+    if image.dtype.itemsize > 4 or (image.dtype.kind in "iu" and image.dtype.itemsize > 2):
+        # float32 would round large numbers before their difference is taken.
+        scaled = ((image.astype(np.float64) - low) / max(high - low, 1e-6)).astype(np.float32)
+    else:
+        scaled = (image.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-6))
     return np.clip(scaled, 0, 1, out=scaled)

@@ -23,7 +23,8 @@ from sepvox.experiments.subjects import Subject
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Geometry, Spec
 from sepvox.prepare.grid import Grid, canonical_grid, foreground_box, sample_image, sample_labels
-from sepvox.prepare.scans import Scan, check_same_grid, label_dtype, read_labels, read_scan
+from sepvox.prepare.labels import label_dtype, read_labels
+from sepvox.prepare.scans import Scan, check_same_grid, read_scan
 from sepvox.prepare.subject import normalisation_of
 from sepvox.subjectwise import Subjectwise
 from sepvox.versions import VERSIONS

@@ -75,16 +75,23 @@ def open_volume(layout: Layout, volume: str) -> PreparedVolume:
     Raises
     ------
     StoreError
-        If it was not prepared.
+        If it was not prepared, or its attributes are damaged.
     """
     path = layout.image(volume)
     attributes = ome_zarr.attributes(path)
-    (z, zz), (y, yy), (x, xx) = attributes["region"]
-    region = Box((z, y, x), (zz, yy, xx))
+    try:
+        (z, zz), (y, yy), (x, xx) = attributes["region"]
+        region = Box((z, y, x), (zz, yy, xx))
+        percentiles = {q: float(value) for q, value in attributes["statistics"]["percentiles"].items()}
+        fingerprint = str(attributes["fingerprint"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{path}: its attributes are damaged ({error!r}); remove {path.parent} and run prepare again"
+        ) from None
     labels, mask = layout.labels(volume), layout.mask(volume)
     for store in (labels, mask):
         # A store of another preparation, or one that was not finished, is not this volume's.
-        if store.exists() and ome_zarr.attributes(store)["fingerprint"] != attributes["fingerprint"]:
+        if store.exists() and ome_zarr.attributes(store).get("fingerprint") != fingerprint:
             raise StoreError(f"{store}: is not of the same preparation as {path.name}; run prepare again")
     return PreparedVolume(
         image=ome_zarr.open_level(path),
@@ -92,8 +99,8 @@ def open_volume(layout: Layout, volume: str) -> PreparedVolume:
         mask=ome_zarr.open_level(mask) if mask.exists() else None,
         region=region,
         geometry=ome_zarr.geometry(path).moved(region.begin),
-        percentiles=attributes["statistics"]["percentiles"],
-        fingerprint=attributes["fingerprint"],
+        percentiles=percentiles,
+        fingerprint=fingerprint,
     )
 
 

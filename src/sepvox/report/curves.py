@@ -67,10 +67,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         If it is missing or damaged.
     """
     try:
-        return [json.loads(line) for line in path.read_text().splitlines() if line]
+        return [dict(json.loads(line)) for line in path.read_text().splitlines() if line]
     except FileNotFoundError:
         raise StoreError(f"{path}: missing; run train first") from None
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise StoreError(f"{path}: not one JSON object per line ({error}); run train again") from None
 
 

@@ -14,7 +14,8 @@ from sepvox.blocks import Part
 from sepvox.errors import InputError
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.layout import Layout
-from sepvox.prepare.scans import check_same_grid, read_labels
+from sepvox.prepare.labels import read_labels
+from sepvox.prepare.scans import check_same_grid
 from sepvox.score.class_metrics import class_scores
 from sepvox.score.class_summary import as_csv, summary
 from sepvox.subjectwise import Subjectwise

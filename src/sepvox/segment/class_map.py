@@ -21,8 +21,8 @@ from sepvox import ome_zarr
 from sepvox.blocks import Box, Lattice, Triple, triple
 from sepvox.ome_zarr import Spec
 from sepvox.prepare.grid import Grid
+from sepvox.prepare.labels import label_dtype
 from sepvox.prepare.native import SLAB, native_labels, write_native
-from sepvox.prepare.scans import label_dtype
 from sepvox.prepare.settings import StoreSettings
 from sepvox.segment.clean_up import CleanUp
 

@@ -44,6 +44,12 @@ class FragmentSettings(Settings):
         100, description="Fragments of fewer voxels are merged into their best neighbour of the same cell."
     )
 
+    @model_validator(mode="after")
+    def _low_before_high(self) -> Self:
+        if self.waterz_thresholds is not None and self.waterz_thresholds[0] >= self.waterz_thresholds[1]:
+            raise ValueError(f"waterz_thresholds: {list(self.waterz_thresholds)}: the first must be below the second")
+        return self
+
 
 class AgglomerateSettings(Settings):
     """Merging of fragments by their affinities."""

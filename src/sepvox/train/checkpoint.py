@@ -4,8 +4,9 @@ It is read with `weights_only=True`, so that it can hold no code. It carries the
 another training's state is not reused.
 """
 
+import io
 import json
-import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,16 @@ import torch
 from sepvox import markers
 from sepvox.errors import StoreError
 
+KEYS = {"iteration", "network", "optimizer", "best", "since_best"}
+
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint: nested dicts and lists of tensors and plain values."""
+    content = io.BytesIO()
+    # torch's own writing of a file says of a full disk no more than that a position is unexpected.
+    torch.save(state, content)
     with markers.replacing(path) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -30,11 +36,21 @@ def load(path: Path) -> dict[str, Any]:
         If it is damaged or holds anything but tensors and plain values.
     """
     try:
+        # torch does not compare the checksums that it writes.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise StoreError(
-            f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); remove {path.parent} to train afresh"
-        ) from None
+        missing = KEYS - set(state)
+        if missing:
+            raise ValueError(f"it has no {', '.join(sorted(missing))}")
+    # Damage shows up in any layer below: the archive, its directory, what is unpickled from it.
+    except Exception as error:
+        if isinstance(error, OSError):
+            raise
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise StoreError(f"{path}: not a readable checkpoint ({why}); remove {path.parent} to train afresh") from None
     return state
 
 

@@ -57,9 +57,9 @@ class ClassValidation:
     def figures(self, network: nn.Module, item: Region, device: torch.device) -> dict[str, float]:
         """`loss` and `dice_error` of one region; memory is that of the region, 4 bytes per voxel and class."""
 
-        def forward(image: Volume) -> Volume:
-            tensor = torch.from_numpy(image)[None].to(device, memory_format=torch.channels_last_3d)
-            probabilities: Volume = torch.softmax(network(tensor).float(), dim=1)[0].cpu().numpy()
+        def forward(images: Volume) -> Volume:
+            tensor = torch.from_numpy(images).to(device, memory_format=torch.channels_last_3d)
+            probabilities: Volume = torch.softmax(network(tensor).float(), dim=1).cpu().numpy()
             return probabilities
 
         subject, box = item.subject, item.box

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from torch.nn import functional
 
 from sepvox import markers
 from sepvox.errors import ConfigError, InputError
@@ -20,7 +19,7 @@ from sepvox.prepare.subject import PreparedSubject, open_subject
 from sepvox.train.class_patches import ClassPatches
 from sepvox.train.class_settings import ClassTrainSettings
 from sepvox.train.class_validation import ClassValidation
-from sepvox.train.dice import UNKNOWN, DiceCrossEntropy
+from sepvox.train.dice import DiceCrossEntropy
 from sepvox.train.plan import plan
 from sepvox.train.task import Batch, Task
 from sepvox.train.train import train
@@ -37,29 +36,12 @@ class ClassLoss:
     """
 
     def __init__(self, settings: ClassTrainSettings) -> None:
-        self._dice, self._entropy = settings.dice_weight, settings.cross_entropy_weight
-        self._both = DiceCrossEntropy(batch=True)
+        self._loss = DiceCrossEntropy(batch=True, weights=(settings.dice_weight, settings.cross_entropy_weight))
         self.iteration = 0
 
     def __call__(self, logits: Any, batch: Batch) -> torch.Tensor:
-        labels = batch["classes"]
-        loss: torch.Tensor = self._both(logits, labels)
-        if self._dice == self._entropy:
-            return self._dice * loss
-        return self._dice * loss + (self._entropy - self._dice) * _cross_entropy(logits, labels)
-
-
-def _cross_entropy(logits: Any, labels: torch.Tensor) -> torch.Tensor:
-    """The part of `DiceCrossEntropy` that is cross-entropy."""
-    levels = [logits] if isinstance(logits, torch.Tensor) else list(logits)
-    weights = [0.5**level for level in range(len(levels))]
-    found = []
-    for weight, each in zip(weights, levels, strict=True):
-        z, y, x = (size // want for size, want in zip(labels.shape[1:], each.shape[2:], strict=True))
-        seen = labels[:, z // 2 :: z, y // 2 :: y, x // 2 :: x]
-        total = functional.cross_entropy(each.float(), seen, ignore_index=UNKNOWN, reduction="sum")
-        found.append(weight / sum(weights) * total / (seen != UNKNOWN).sum().clamp(min=1))
-    return torch.stack(found).sum()
+        loss: torch.Tensor = self._loss(logits, batch["classes"])
+        return loss
 
 
 def train_classes(experiment: ClassesExperiment, model: str, results: Path, restart: bool = False) -> None:

@@ -30,10 +30,20 @@ class DiceCrossEntropy(nn.Module):
         Whether the Dice sums run over all patches of the batch at once, or over each patch and then averaged.
     smooth
         Keeps the quotient defined; a class absent from labels and prediction has loss 0.
+    weights
+        Of the Dice loss and of the cross-entropy.
     """
 
-    def __init__(self, *, background: bool = False, batch: bool = False, smooth: float = 1e-5) -> None:
+    def __init__(
+        self,
+        *,
+        background: bool = False,
+        batch: bool = False,
+        smooth: float = 1e-5,
+        weights: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
         super().__init__()
+        self._weights = weights
         self._dice = DiceLoss(include_background=background, batch=batch, smooth_nr=smooth, smooth_dr=smooth)
 
     def forward(self, logits: Tensor | Sequence[Tensor], labels: Tensor) -> Tensor:
@@ -69,7 +79,7 @@ class DiceCrossEntropy(nn.Module):
             one_hot = (labels[:, None] == classes).float()
             dice: Tensor = self._dice(logarithms.exp() * known[:, None], one_hot)
             total = functional.nll_loss(logarithms, labels, ignore_index=UNKNOWN, reduction="sum")
-            return dice + total / known.sum().clamp(min=1)
+            return self._weights[0] * dice + self._weights[1] * total / known.sum().clamp(min=1)
 
 
 def _at_extents(labels: Tensor, wanted: torch.Size) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sepvox import markers
-from sepvox.errors import ConfigError
+from sepvox.errors import ConfigError, InputError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.nets.geometry import geometry
@@ -87,7 +87,7 @@ def neurons_task(experiment: NeuronsExperiment, layout: Layout) -> Task:
     ConfigError
         If the network does not take the patch.
     InputError
-        If the patch is larger than a training volume, or nothing is labelled.
+        If the patch is larger than a training volume, or nothing is labelled where training or validation looks.
     """
     settings = experiment.train
     if settings is None:
@@ -116,6 +116,11 @@ def neurons_task(experiment: NeuronsExperiment, layout: Layout) -> Task:
         )
         for name in experiment.named("validate")
     ]
+    for name, crop in zip(experiment.named("validate"), crops, strict=True):
+        if not crop.labels.any():
+            raise InputError(
+                f"volumes.{name}: the centre crop of {list(crop.labels.shape)} voxels has no label but 0, so nothing can be validated; enlarge train.validation_crop, or choose another region"
+            )
     return Task(
         settings=settings,
         network=network,

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from sepvox import markers
-from sepvox.errors import InputError, SepvoxError, StaleError
+from sepvox.errors import InputError, SepvoxError, StaleError, StoreError
 from sepvox.layout import Layout
 from sepvox.nets import weights
 from sepvox.nets.build import build
@@ -114,8 +114,11 @@ class _Run:
         try:
             self.trainer.run()
         except SepvoxError as error:
+            print(file=sys.stderr)
             raise type(error)(_as_raised(error)) from None
         if self._diverged:
+            # The bar has not ended its line.
+            print(file=sys.stderr)
             raise InputError(
                 "train: the loss is no longer a number; lower train.learning_rate, or set train.gradient_clip"
             )
@@ -254,6 +257,8 @@ def _as_raised(error: SepvoxError) -> str:
 def _promote(task: Task, layout: Layout, model: str) -> None:
     state = layout.state(model)
     for name, target in (("metrics.jsonl", layout.metrics(model)), ("best.safetensors", layout.weights(model))):
+        if not (state / name).exists():
+            raise StoreError(f"{state / name}: missing; remove {state} to train afresh")
         with markers.replacing(target) as temporary:
             shutil.copyfile(state / name, temporary)
     write_model_config(layout.model_config(model), task.network, task.record)

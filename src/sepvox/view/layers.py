@@ -19,7 +19,7 @@ from sepvox.errors import InputError
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Geometry, World
 
-NAMES = ("image", "affinities", "fragments", "truth", "segmentation")
+OF_NEURONS = ("image", "affinities", "fragments", "truth", "segmentation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Layer:
     ----------
     kind : "image", "colours" or "labels"
     name : str
-        One of `NAMES`.
+        One of `expected_names`.
     data : tuple of dask arrays
         The levels of the pyramid, the finest first; zyx, colours with a last axis red, green, blue.
     geometry : Geometry
@@ -85,11 +85,25 @@ def layers_of(folder: Path, model: str, volume: str) -> list[Layer]:
         "fragments": (layout.fragments(model, volume), _hidden_labels),
         "truth": (layout.labels(volume), _hidden_labels),
         "segmentation": (layout.segmentation(model, volume), _shown_labels),
+        **{name: (layout.image(volume), _modality) for name in modalities_of(folder, volume)},
     }
-    found = [make(name, path) for name, (path, make) in stores.items() if _finished(path)]
+    shown = [(name, *stores[name]) for name in expected_names(folder, volume)]
+    found = [make(name, path) for name, path, make in shown if _finished(path)]
     if not found:
         raise InputError(f"{folder}: nothing of volume {volume} is finished yet; run the experiment first")
     return found
+
+
+def expected_names(folder: Path, volume: str) -> tuple[str, ...]:
+    """Names of the layers of a finished volume, from the bottom to the top one."""
+    modalities = modalities_of(folder, volume)
+    return (*modalities, "truth", "segmentation") if modalities else OF_NEURONS
+
+
+def modalities_of(folder: Path, volume: str) -> tuple[str, ...]:
+    """Names of a scan's channels; empty for volumes of other kinds."""
+    store = Layout(folder).image(volume)
+    return tuple(ome_zarr.attributes(store).get("modalities", ())) if _finished(store) else ()
 
 
 def first_volume(folder: Path, model: str) -> str:
@@ -145,6 +159,17 @@ def _image(name: str, path: Path) -> Layer:
     high = high if high > low else low + 1.0
     extremes = (min(statistics["minimum"], low), max(statistics["maximum"], high))
     return Layer("image", name, _levels(path), ome_zarr.geometry(path), True, 1.0, (low, high), extremes)
+
+
+def _modality(name: str, path: Path) -> Layer:
+    """One channel of a scan."""
+    attributes = ome_zarr.attributes(path)
+    channel = attributes["modalities"].index(name)
+    percentiles = attributes["normalisation"][channel]["percentiles"]
+    levels = tuple(level[channel] for level in _levels(path))
+    # The foreground's range leaves air black.
+    window = (min(0.0, percentiles["0.5"]), max(percentiles["99.5"], percentiles["0.5"] + 1.0))
+    return Layer("image", name, levels, ome_zarr.geometry(path), channel == 0, 1.0, window, window)
 
 
 def _affinities(name: str, path: Path) -> Layer:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepvox.errors import ConfigError, InputError
-from sepvox.view.layers import NAMES, Layer, first_volume, layers_of
+from sepvox.view.layers import Layer, expected_names, first_volume, layers_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -44,7 +44,7 @@ def view(folder: Path, model: str, volume: str | None, screenshot: Path | None) 
         _check_png(screenshot)
     volume = volume or first_volume(folder, model)
     layers = layers_of(folder, model, volume)
-    left_out = [name for name in NAMES if name not in {layer.name for layer in layers}]
+    left_out = [name for name in expected_names(folder, volume) if name not in {layer.name for layer in layers}]
     napari = _napari()
 
     viewer = napari.Viewer(title=f"{folder.resolve().name} {volume}", show=True)

@@ -21,6 +21,8 @@ from sepvox.prepare.readers.header import Geometry, as_json, known_unit, scaled,
 from sepvox.prepare.readers.keys import refuse_key
 from sepvox.prepare.readers.stored import STORED_ZYX, Box, Stored, Triple, first_line
 
+_PIECE = 2**20
+
 
 @dataclass(frozen=True)
 class NiftiVoxels:
@@ -38,6 +40,9 @@ class NiftiVoxels:
         opener = gzip.open if self.path.name.lower().endswith(".gz") else open
         with opener(self.path, "rb") as stream:
             raw = read_box(cast(BinaryIO, stream), self.begin, self.shape, self.stored, box)
+            # The checksum of a .gz stands behind the last voxel, and is compared by whoever reads on to there.
+            while box[0].stop == self.shape[0] and stream.read(_PIECE):
+                pass
         if self.slope is None:
             return raw
         # In float64: slope and intercept may cancel, which float32 would round visibly.

@@ -108,6 +108,8 @@ def _open(path: str, key: str | None, what: str) -> Stored:
             raise InputError(
                 f"{what}: {path}: is a folder without Zarr metadata; expected a file, a Zarr folder, or a glob of sections such as {file / '*.tif'}"
             )
+        if not file.is_file():
+            raise InputError(f"{what}: {path}: is a pipe or a device; expected a file, from which any part can be read")
         return _reader(file, what)(file, key, what)
     except OSError as error:
         raise InputError(
@@ -119,8 +121,10 @@ def _open_glob(pattern: str, key: str | None, what: str) -> Stored:
     # Path.glob takes no absolute pattern.
     paths = [Path(p) for p in glob.glob(pattern, recursive=True)]  # noqa: PTH207
     if not paths:
-        unset = _unset_variable(pattern)
-        raise InputError(f"{what}: {pattern}: {unset or 'no file matches this glob; check the folder and the pattern'}")
+        mend = _unset_variable(pattern) or "no file matches this glob; check the folder and the pattern"
+        if "[" in pattern:
+            mend += ", and write [[] for a [ that belongs to a name"
+        raise InputError(f"{what}: {pattern}: {mend}")
     for path in paths:
         if path.suffix.lower() not in _TIFF:
             raise InputError(
