@@ -91,6 +91,23 @@ def test_fragments_and_segmentation_are_byte_identical_for_every_block(small, tm
         assert np.array_equal(expected[name], found[name]), name
 
 
+def test_mean_backend_gives_one_segmentation_whatever_its_cells(small, tmp_path):
+    folder, _, layout = small
+    tables = []
+    for changes in ({"cell": [16, 16, 16]}, {"cell": [48, 80, 48]}):
+        results = tmp_path / f"{changes['cell'][0]}/results"
+        shutil.copytree(folder / "results", results)
+        root = Layout(results / "small")
+        shutil.rmtree(root.region_graph("main", "judge"))
+        agglomerate = EXPERIMENT["segment"]["agglomerate"] | {"backend": "mean"} | changes
+        config = write(results, EXPERIMENT | {"segment": EXPERIMENT["segment"] | {"agglomerate": agglomerate}})
+        segment(load(config), results, "judge")
+        tables.append(np.load(root.lookup_tables("main", "judge"))["tables"])
+    np.testing.assert_array_equal(*tables)
+    assert len({len(np.unique(row)) for row in tables[0]}) > 1
+    assert not np.array_equal(tables[0], np.load(layout.lookup_tables("main", "judge"))["tables"])
+
+
 def test_any_threshold_of_the_sweep_can_be_written(small, tmp_path):
     folder, config, layout = small
     shutil.copytree(folder / "results", tmp_path / "results")

@@ -1,10 +1,10 @@
-"""agglomerate: the merge scores of all cells to one lookup table from fragments to segments per threshold.
+"""agglomerate: the region graph of all cells to one lookup table from fragments to segments per threshold.
 
 The file lookup_tables.npz holds `fragments` uint64 (f,) in rising order, `sizes` int64 (f,), `thresholds` float64 (t,),
 `tables` uint64 (t, f), and the `fingerprint` of the fragments, region graph and settings that it was made from.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,14 @@ from sepvox import markers, ome_zarr
 from sepvox.errors import StaleError, StoreError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
-from sepvox.segment.lookup import lookup_tables
+from sepvox.segment.contacts import Contacts, added
+from sepvox.segment.lookup import lookup_tables, mean_lookup_tables
 from sepvox.segment.region_graph import region_graph_job
 from sepvox.segment.threshold import given_threshold
 from sepvox.versions import VERSIONS
 
 STEP = "`sepvox agglomerate`"
+CONTACTS = tuple(field.name for field in fields(Contacts))
 
 
 @dataclass(frozen=True)
@@ -78,27 +80,32 @@ def tables_fingerprint(experiment: NeuronsExperiment, model: str, volume: str, r
 
 
 def agglomerate(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> None:
-    """Reduce the cells' merge scores to lookup tables.
+    """Reduce the cells' region graphs to lookup tables.
 
     Raises
     ------
     StoreError
-        If a cell's merge scores are missing or damaged.
+        If a cell's region graph is missing or damaged.
     """
     job = region_graph_job(experiment, model, volume, results)
     job.step.check_done()
+    columns = CONTACTS if job.settings.backend == "mean" else ("edges", "scores")
     parts = [
-        markers.read_arrays(job.cell_file(cell), "`sepvox region-graph`", "fragments", "sizes", "edges", "scores")
+        markers.read_arrays(job.cell_file(cell), "`sepvox region-graph`", "fragments", "sizes", *columns)
         for cell in job.step.lattice
     ]
     fragments = np.concatenate([part["fragments"] for part in parts])
     order = np.argsort(fragments)
     fragments = fragments[order]
     sizes = np.concatenate([part["sizes"] for part in parts])[order]
-    edges = np.concatenate([part["edges"] for part in parts])
-    scores = np.concatenate([part["scores"] for part in parts])
     thresholds = thresholds_of(experiment, results, model)
-    tables = lookup_tables(fragments, sizes, edges, scores, thresholds, experiment.segment.minimum_size)
+    least = experiment.segment.minimum_size
+    if job.settings.backend == "mean":
+        found = added([Contacts.from_arrays(part) for part in parts])
+        tables = mean_lookup_tables(fragments, sizes, found, thresholds, least)
+    else:
+        edges, scores = (np.concatenate([part[name] for part in parts]) for name in columns)
+        tables = lookup_tables(fragments, sizes, edges, scores, thresholds, least)
     markers.write_arrays(
         Layout(results / experiment.experiment).lookup_tables(model, volume),
         fragments=fragments,

@@ -1,17 +1,20 @@
 """Lookup tables: which segment each fragment belongs to, at every threshold.
 
-A *segment* is a connected component of the region graph over the edges whose merge score is below the threshold. Its id
-is the lowest id among its fragments, so that ids depend neither on the order of the edges nor on the threshold's place
+A *segment* is a connected component of the region graph over the edges whose merge score is below the threshold, or a
+region of mean linkage. Its id is the lowest id among its fragments, so that ids depend neither on the order of the edges nor on the threshold's place
 in a list. Row t of a lookup table holds the segment of every fragment at threshold t; 0 is background.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from sepvox.errors import StoreError
+from sepvox.segment.contacts import Contacts
+from sepvox.segment.mean_linkage import mean_linkage
 
 Ids = NDArray[np.uint64]
 Index = NDArray[np.int64]
@@ -55,18 +58,46 @@ def lookup_tables(
     ends = _places(fragment_ids, edges.ravel(), "region graph").reshape(-1, 2)
     order = np.argsort(scores, kind="stable")
     ends, scores = ends[order], scores[order]
-    table = np.empty((len(thresholds), len(fragment_ids)), np.uint64)
+    lowest = np.empty((len(thresholds), len(fragment_ids)), np.int64)
     parent = np.arange(len(fragment_ids))
     joined = 0
     for row in np.argsort(np.asarray(thresholds, np.float32), kind="stable"):
         below = int(np.searchsorted(scores, np.float32(thresholds[row]), side="left"))
         _unite(parent, ends[joined:below])
         joined = below
-        table[row] = fragment_ids[parent]
-        if minimum_size > 1:
-            voxels = np.bincount(parent, weights=sizes, minlength=len(parent))
-            table[row, voxels[parent] < minimum_size] = 0
-    return table
+        lowest[row] = parent
+    return _table(fragment_ids, sizes, lowest, minimum_size)
+
+
+def mean_lookup_tables(
+    fragment_ids: Ids,
+    sizes: NDArray[np.integer],
+    contacts: Contacts,
+    thresholds: Sequence[float],
+    minimum_size: int = 0,
+) -> Ids:
+    """Merge fragments by mean linkage at several thresholds.
+
+    Parameters
+    ----------
+    contacts : Contacts
+        Of the whole volume.
+    fragment_ids, sizes, thresholds, minimum_size
+        See `lookup_tables`.
+
+    Returns
+    -------
+    uint64 (t, f)
+        Segment of each fragment at each threshold.
+
+    Raises
+    ------
+    StoreError
+        If a contact names a fragment that is not in `fragment_ids`.
+    """
+    ends = _places(fragment_ids, contacts.edges.ravel(), "region graph").reshape(-1, 2)
+    numbered = replace(contacts, edges=ends.astype(np.uint64))
+    return _table(fragment_ids, sizes, mean_linkage(len(fragment_ids), numbered, thresholds), minimum_size)
 
 
 def apply_lookup(fragments: Ids, ids: Ids, segments: Ids) -> Ids:
@@ -95,6 +126,16 @@ def apply_lookup(fragments: Ids, ids: Ids, segments: Ids) -> Ids:
         raise _unknown(int(unknown), "fragments")
     segmentation: Ids = mapped.reshape(fragments.shape)
     return segmentation
+
+
+def _table(fragment_ids: Ids, sizes: NDArray[np.integer], lowest: Index, minimum_size: int) -> Ids:
+    """Ids by threshold and fragment, from the place (t, f) of the lowest fragment of each fragment's segment."""
+    table = fragment_ids[lowest]
+    if minimum_size > 1:
+        for row, places in zip(table, lowest, strict=True):
+            voxels = np.bincount(places, weights=sizes, minlength=len(places))
+            row[voxels[places] < minimum_size] = 0
+    return table
 
 
 def _unknown(fragment: int, where: str) -> StoreError:

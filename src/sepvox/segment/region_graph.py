@@ -1,7 +1,10 @@
-"""region-graph: merge scores of neighbouring fragments, cell by cell with context.
+"""region-graph: what is known of neighbouring fragments, cell by cell.
 
-A cell keeps the edges whose smaller fragment lies in it, so that each edge of the volume's region graph is kept once. A
-cell's file holds `edges` uint64 (e, 2), `scores` float32 (e,), and its own `fragments` uint64 (f,) with `sizes` int64 (f,).
+A cell's file holds its own `fragments` uint64 (f,) with their `sizes` int64 (f,), and by the backend
+
+- waterz: `edges` uint64 (e, 2) and `scores` float32 (e,), the merge scores in the cell with context; a cell keeps the edges
+  whose smaller fragment lies in it, so that each edge of the volume's region graph is kept once.
+- mean: the columns of `sepvox.segment.contacts.Contacts` over the faces of the cell's voxels, which add up over cells.
 """
 
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from sepvox.blocks import Box, Lattice, Part, triple
 from sepvox.blockwise import Blockwise, processes
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
+from sepvox.segment.contacts import contacts
 from sepvox.segment.merge_scores import merge_scores
 from sepvox.segment.settings import AgglomerateSettings
 from sepvox.versions import VERSIONS
@@ -58,19 +62,22 @@ def region_graph_job(experiment: NeuronsExperiment, model: str, volume: str, res
 def region_graph_slice(experiment: NeuronsExperiment, model: str, volume: str, results: Path, part: Part) -> None:
     """Compute the merge scores of the cells of a slice that are not done yet."""
     job = region_graph_job(experiment, model, volume, results)
-    for index in part.of(len(job.step.lattice)):
-        if not job.cell_file(job.step.lattice.box(index)).exists():
-            job.step.forget_block(index)
     with processes(experiment.segment.processes) as executor:
-        job.step.run(part, partial(_cell, job), executor)
+        job.step.run(part, partial(_cell, job), executor, is_there=lambda cell: job.cell_file(cell).exists())
 
 
 def _cell(job: RegionGraphJob, cell: Box) -> None:
-    context = (job.settings.context,) * 3
-    outer = cell.grow(context).clip(Box.of(job.step.lattice.shape))
+    exact = job.settings.backend == "mean"
+    context = 1 if exact else job.settings.context
+    outer = cell.grow((context,) * 3).clip(Box.of(job.step.lattice.shape))
+    inner = cell.inside(outer)
     fragments = ome_zarr.read(ome_zarr.open_level(job.fragments), outer)
     affinities = ome_zarr.read(ome_zarr.open_level(job.affinities), outer, channels=3)
-    own, sizes = np.unique(fragments[cell.inside(outer).slices], return_counts=True)
+    own, sizes = np.unique(fragments[inner.slices], return_counts=True)
     own, sizes = own[own != 0], sizes[own != 0]
-    edges, scores = merge_scores(affinities, fragments, own, job.settings.scoring)
-    markers.write_arrays(job.cell_file(cell), edges=edges, scores=scores, fragments=own, sizes=sizes)
+    if exact:
+        found = contacts(affinities, fragments, inner).as_arrays()
+    else:
+        edges, scores = merge_scores(affinities, fragments, own, job.settings.scoring)
+        found = {"edges": edges, "scores": scores}
+    markers.write_arrays(job.cell_file(cell), fragments=own, sizes=sizes, **found)

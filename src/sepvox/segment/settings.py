@@ -1,6 +1,6 @@
 """Settings of the segment step."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -54,7 +54,10 @@ class FragmentSettings(Settings):
 class AgglomerateSettings(Settings):
     """Merging of fragments by their affinities."""
 
-    backend: Literal["waterz"] = Field("waterz", description="Agglomeration library.")
+    backend: Literal["waterz", "mean"] = Field(
+        "waterz",
+        description="waterz: any scoring, in each cell with context; mean: mean affinities over whole contacts, the same for every cut of the volume.",
+    )
     scoring: str = Field(
         "histogram-quantile50",
         description="Merge score: mean, relative-size, or histogram-quantileQ with Q of 10, 15, 20, … 95 (256 bins); with -initmax an edge keeps only its largest affinity.",
@@ -68,8 +71,19 @@ class AgglomerateSettings(Settings):
         description="Thresholds on the merge score (1 - affinity) that are scored; regions merge below it.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _scoring_of_backend(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("backend") == "mean":
+            return {"scoring": "mean"} | given
+        return given
+
     @model_validator(mode="after")
     def _known(self) -> Self:
+        if self.backend == "mean" and self.scoring != "mean":
+            raise ValueError(
+                f"scoring: {self.scoring!r} where backend mean has mean only; remove it, or use backend waterz"
+            )
         if self.scoring not in SCORINGS:
             raise ValueError(
                 f"scoring: {self.scoring!r} is not precompiled in waterz; choose mean, relative-size, or histogram-quantileQ[-initmax] with Q one of {', '.join(map(str, QUANTILES))}"
