@@ -53,7 +53,8 @@ class Blockwise:
         """
         made_with = self.done / "blocks" / "store.json"
         with contextlib.ExitStack() as locks:
-            for lock in {self.done / "locks" / "create", *self.done.glob("locks/*")}:
+            # In one order for all, so that of two processes that begin at once one goes on.
+            for lock in sorted({self.done / "locks" / "create", *self.done.glob("locks/*")}):
                 locks.enter_context(markers.locked(lock))
             if not (markers.is_done(made_with, self.fingerprint) and store.exists()):
                 if store.exists() and (made_with.exists() or (store / "zarr.json").exists()):
@@ -75,13 +76,25 @@ class Blockwise:
                 f"{self.done}: {self.step} was not created with these settings; run it with `--part create` first"
             )
 
-    def run(self, part: Part, work: Callable[[Box], Any], executor: Executor | None = None) -> None:
+    def run(
+        self,
+        part: Part,
+        work: Callable[[Box], Any],
+        executor: Executor | None = None,
+        is_there: Callable[[Box], bool] = lambda _: True,
+    ) -> None:
         """Do the unfinished blocks of a part; `work` must write its block before it returns.
 
-        Blocks run in this thread, or side by side in `executor`.
+        Blocks run in this thread, or side by side in `executor`. One whose data `is_there` does not find is done again.
         """
         with markers.locked(self.done / "locks" / f"{part.index}-{part.count}"):
+            for index in part.of(len(self.lattice)):
+                if not is_there(self.lattice.box(index)):
+                    self.forget_block(index)
             boxes = {index: self.lattice.box(index) for index in self.unfinished(part)}
+            for index in boxes:
+                # Else a kill between data and marker would leave new data under the marker of other settings.
+                self.forget_block(index)
             total = sum(box.size for box in boxes.values())
             with tqdm(total=total, unit="voxel", unit_scale=True, desc=self.step, mininterval=1) as bar:
                 for index in _finished(work, boxes, executor):
@@ -95,9 +108,10 @@ class Blockwise:
 
     def finish(self, complete: Callable[[], None]) -> None:
         """Check that every block is done, complete the store and mark the step as finished."""
-        self.check_done()
-        complete()
-        markers.mark(self.done / "finish.json", self.fingerprint)
+        with markers.locked(self.done / "locks" / "finish"):
+            self.check_done()
+            complete()
+            markers.mark(self.done / "finish.json", self.fingerprint)
 
     def check_done(self) -> None:
         """Raise StoreError unless every block was done with this fingerprint."""

@@ -165,7 +165,7 @@ def open_level(path: Path, level: int = 0, writable: bool = False) -> zarr.Array
         array = zarr.open_array(str(path / str(level)), mode="r+" if writable else "r")
     except (FileNotFoundError, KeyError, ValueError, OSError) as error:
         raise StoreError(
-            f"{path}: no readable level {level} ({type(error).__name__}); run the step that makes it again"
+            f"{path}: no readable level {level} ({type(error).__name__}); remove it and run the step that makes it again"
         ) from None
     return array.with_config({"write_empty_chunks": True}) if writable else array
 
@@ -210,9 +210,10 @@ def read(array: zarr.Array[Any], box: Box, channels: int | None = None) -> Array
     leading = (slice(channels),) * (array.ndim - 3)
     folder = _folder(array)
     for shard in _shards(array, box):
-        if not (folder / shard).exists():
+        # A power cut can leave an empty file, which zarr would take for a shard of nothing but background.
+        if not (folder / shard).exists() or not (folder / shard).stat().st_size:
             raise StoreError(
-                f"{folder}: shard {shard} is missing; remove {folder.parent} and run the step that makes it again"
+                f"{folder}: shard {shard} is missing or empty; remove {folder.parent} and run the step that makes it again"
             )
     try:
         return np.asarray(array[(*leading, *box.slices)])
@@ -230,16 +231,23 @@ def write(array: zarr.Array[Any], box: Box, data: Array) -> None:
     StoreError
         If the disk refuses.
     """
-    shard = (array.shards or array.chunks)[-3:]
-    for axis, begin, end, size, total in zip("zyx", box.begin, box.end, shard, array.shape[-3:], strict=True):
+    sizes = (array.shards or array.chunks)[-3:]
+    for axis, begin, end, size, total in zip("zyx", box.begin, box.end, sizes, array.shape[-3:], strict=True):
         whole = begin % size == 0 and (end % size == 0 or end == total)
         assert whole, f"axis {axis}: [{begin}, {end}) is not a whole number of shards of {size}"
     leading = (slice(None),) * (array.ndim - 3)
+    shards = [_folder(array) / shard for shard in _shards(array, box)]
     try:
-        array[(*leading, *box.slices)] = data
+        try:
+            array[(*leading, *box.slices)] = data
+        except ValueError:
+            # zarr reads a shard before it replaces it, and fails on one that was cut short.
+            for shard in shards:
+                shard.unlink(missing_ok=True)
+            array[(*leading, *box.slices)] = data
         # A marker must not survive a power cut that its data does not.
-        for shard_file in _shards(array, box):
-            with (_folder(array) / shard_file).open("rb") as file:
+        for shard in shards:
+            with shard.open("rb") as file:
                 os.fsync(file.fileno())
     except OSError as error:
         raise StoreError(

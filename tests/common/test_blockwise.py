@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,16 @@ def test_other_settings_are_refused_or_moved_aside_never_mixed(tmp_path):
     assert len(seen) == 8
 
 
+def test_blocks_whose_data_is_gone_are_done_again(tmp_path):
+    blockwise, seen = step(tmp_path), []
+    store = tmp_path / "store"
+    blockwise.create(store, lay_out(tmp_path), restart=False)
+    blockwise.run(Part(0, 1), partial(touch, store))
+    (store / "2-0-2").unlink()
+    blockwise.run(Part(0, 1), seen.append, is_there=lambda box: (store / "-".join(map(str, box.begin))).exists())
+    assert [box.begin for box in seen] == [(2, 0, 2)]
+
+
 def _hold(path: Path, ready, release) -> None:
     with markers.locked(path):
         ready.set()
@@ -99,8 +110,10 @@ def test_second_process_on_the_same_slice_is_refused(tmp_path):
     holder.start()
     try:
         assert ready.wait(30)
+        markers.mark(tmp_path / "done/blocks/0.json", "one")
         with pytest.raises(StoreError, match="another sepvox process is writing here"):
-            blockwise.run(Part(0, 1), lambda _: None)
+            blockwise.run(Part(0, 1), lambda _: None, is_there=lambda _: False)
+        assert (tmp_path / "done/blocks/0.json").exists(), "a refused run changed something"
         with pytest.raises(StoreError, match="another sepvox process is writing here"):
             blockwise.create(tmp_path / "store", lay_out(tmp_path), restart=True)
     finally:
@@ -109,8 +122,6 @@ def test_second_process_on_the_same_slice_is_refused(tmp_path):
 
 
 def test_blocks_run_in_several_processes(tmp_path):
-    from functools import partial
-
     blockwise = step(tmp_path)
     blockwise.create(tmp_path / "store", lay_out(tmp_path), restart=False)
     with processes(2) as executor:
