@@ -27,6 +27,7 @@ include: "workflow/rules/report.smk"
 
 
 check_inputs()
+check_partitions()
 
 
 rule all:

@@ -7,12 +7,15 @@ The settings of such a step are parameters of its `create`; its slices and `fini
 import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 from sepvox.blocks import Part
 from sepvox.config import load
 from sepvox.errors import SepvoxError
+from sepvox.experiments.base import MAIN
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.versions import VERSIONS
@@ -113,15 +116,33 @@ def refuse_missing(needed):
                 refuse(f"{CONFIG}: {key}: {file}: no such file or folder; correct the path")
 
 
+def check_partitions():
+    """Refuse a partition that Slurm does not have: of a group of jobs Snakemake does not say why it was not submitted."""
+    given = [rule.resources["slurm_partition"].raw for rule in workflow.rules if "slurm_partition" in rule.resources]
+    if not given or not workflow.is_main_process or shutil.which("sinfo") is None:
+        return
+    sinfo = subprocess.run(["sinfo", "--all", "--noheader", "--format=%R"], capture_output=True, text=True)
+    known = sinfo.stdout.split()
+    # What is no plain list of names is an expression that each job evaluates for itself.
+    asked = {name for text in map(str, given) if re.fullmatch(r"[\w.,-]+", text) for name in text.split(",")}
+    for name in sorted(asked.difference(known)) if known else []:
+        refuse(f"slurm_partition: {name}: no such partition, Slurm has {', '.join(known)}; correct it in the profile")
+
+
 def how_to_go_on(logfiles):
-    """How to resume, and then the last line of each failed job, which says what was wrong."""
+    """How to resume, then what Slurm says of failed jobs, and then the last line of each, which says what was wrong."""
     console = "\n".join(Path(file).read_text() for file in logfiles)
-    failed = re.findall(r"^ +log: (\S+) \(check log file", console, flags=re.MULTILINE)
+    # On a cluster the job's own log is followed by the cluster's.
+    failed = re.findall(r"^ +log: ([^\s,]+)(?:, \S+)* \(check log file", console, flags=re.MULTILINE)
+    # A job that it killed may have said nothing itself.
+    slurm = r"^ +message: (SLURM sbatch failed.*|SLURM-job '\d+' failed, SLURM status is: '(?!FAILED)\w+')"
+    killed = re.findall(slurm, console, flags=re.MULTILINE)
     logs = [Path(name).read_text().splitlines() for name in dict.fromkeys(failed) if Path(name).exists()]
     return "\n".join(
         [
             "What is finished is kept: mend the cause and give the same command again.",
             f"After a kill or a power cut: make resume CONFIG={shlex.quote(str(CONFIG))} (snakemake --unlock, then the same command).",
+            *killed,
             *(lines[-1] for lines in logs if lines),
         ]
     )
