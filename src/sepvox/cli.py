@@ -8,7 +8,6 @@ import errno
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from sepvox import __version__
@@ -59,5 +58,5 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    click.echo(f"sepvox: {' '.join(message.split())}", err=True)
+    typer.echo(f"sepvox: {' '.join(message.split())}", err=True)
     sys.exit(2)

@@ -145,7 +145,7 @@ def _with_absolute_weights(network: Any, config: Path, key: str) -> Any:
 def _absolute(value: Any, config: Path, key: str) -> Any:
     if not isinstance(value, str):
         return value
-    found = expanded(value, f"{config}: {key}")
+    found = expanded(value, key)
     if "://" in found:
         return found
     return os.path.abspath(config.parent / found)  # noqa: PTH100

@@ -17,5 +17,5 @@ def expanded(text: str, where: str) -> str:
     found = os.path.expanduser(os.path.expandvars(text))
     unknown = re.search(r"\$\{?(\w+)", found)
     if unknown:
-        raise ConfigError(f"{where}: environment variable {unknown[1]} is not set; export {unknown[1]}=FOLDER first")
+        raise ConfigError(f"{where}: environment variable {unknown[1]} is not set; export {unknown[1]}=… first")
     return found

@@ -63,7 +63,7 @@ class Subjectwise:
             for name in open_:
                 self._clear(name, restart)
             with tqdm(
-                total=len(mine), initial=len(mine) - len(open_), unit="subject", desc=self.step, mininterval=1
+                total=len(mine), initial=len(mine) - len(open_), unit="subject", desc=self.step, mininterval=1, delay=2
             ) as bar:
                 for name in self._finished(work, open_, executor):
                     markers.mark(self._marker(name), self.fingerprints[name])

@@ -206,7 +206,7 @@ def test_paths_of_subjects_and_weights_are_relative_to_the_file_and_expand_varia
         ({"subjects": {"table": "$NOT_SET_ANYWHERE/t.csv"}}, r"subjects\.table: environment variable NOT_SET_ANYWHERE"),
         (
             {"subjects": {"images": {"T1w": "${NOT_SET_ANYWHERE}/*"}}},
-            r"subjects\.images\.T1w: environment variable NOT_SET_ANYWHERE is not set; export NOT_SET_ANYWHERE=FOLDER",
+            r"subjects\.images\.T1w: environment variable NOT_SET_ANYWHERE is not set; export NOT_SET_ANYWHERE=",
         ),
         (
             {"subjects": {"phantom": {"contrasts": ["T1w", "T1"]}}},

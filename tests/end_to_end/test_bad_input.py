@@ -171,3 +171,20 @@ def test_read_only_disk_is_one_line(tmp_path, small_disk):
         "prepare", config, "--volume", "learn", "--results", small_disk / "results", cwd=tmp_path, check=False
     )
     one_line(done, "Read-only file system")
+
+
+def test_a_volume_prepared_from_another_file_is_not_predicted_as_this_one(small, tmp_path):
+    _, _, layout = small
+    config = volume(tmp_path)
+    document = yaml.safe_load(config.read_text()) | {"network": {"weights": str(layout.weights("main"))}}
+    sepvox("prepare", write(tmp_path, document), "--volume", "v", cwd=tmp_path)
+    np.save(tmp_path / "other.npy", IMAGE[::-1])
+    document["volumes"]["v"]["image"] = "other.npy"
+    done = sepvox("predict", write(tmp_path, document), "--volume", "v", cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "prepared from other files" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list((tmp_path / "results").rglob("affinities.zarr"))
+    # A source that was deleted to save space cannot have changed.
+    (tmp_path / "other.npy").unlink()
+    sepvox("predict", config, "--volume", "v", cwd=tmp_path)

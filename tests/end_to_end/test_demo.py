@@ -13,13 +13,12 @@ from sepvox.layout import Layout
 from sepvox.prepare.phantoms.em import em_phantom
 from sepvox.score.intensity import tune_intensity_chain
 
+pytestmark = pytest.mark.demo
 ROOT = Path(__file__).parents[2]
 LAYOUT = Layout(ROOT / "results/demo")
 MRI = Layout(ROOT / "results/demo-mri")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not LAYOUT.report().exists(), reason="needs results/demo: run `make demo` first")
 def test_demo_is_within_its_promise_and_twice_as_good_as_grey_values():
     chosen = json.loads(LAYOUT.scores("main", "test").read_text())["chosen"]
     assert chosen["chosen_on"] == "choose"
@@ -29,8 +28,6 @@ def test_demo_is_within_its_promise_and_twice_as_good_as_grey_values():
     assert chosen["voi_sum"] <= tune_intensity_chain(*em_phantom(phantom, (0, 0, 0), phantom.shape)).voi_sum / 2
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not MRI.report().exists(), reason="needs results/demo-mri: run `make demo-mri` first")
 def test_demo_mri_segments_unseen_heads_where_brightness_alone_cannot():
     test = json.loads(MRI.summary("main").read_text())["test"]
     assert test["mean"]["scores"]["dice"]["mean"] >= 0.85

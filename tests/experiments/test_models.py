@@ -119,6 +119,7 @@ def test_how_long_a_model_trains_is_what_it_says_itself():
         ({"train": None, "network": {"weights": "w"}, "seeds": [1]}, r"seeds: nothing is trained without a `train`"),
         ({"train": None, "models": {"a": {"network": {}}}}, r"nothing to predict with: add a `train` section"),
         ({"train": None}, r"nothing to predict with: add a `train` section"),
+        ({"seeds": [1, 2, 1]}, r"seeds: \[1, 2, 1\] has one twice"),
         ({"seeds": [-1]}, r"seeds\.0: .*greater than or equal to 0, got -1"),
         ({"seeds": 3}, r"seeds: .*tuple"),
     ],

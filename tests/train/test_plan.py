@@ -145,7 +145,7 @@ def test_patch_is_always_admissible_and_fits(shape, spacing, width, depth, block
     settings = chosen.network(network)
     assert settings.depth == chosen.depth <= depth
     assert geometry(settings).admissible(chosen.patch) == chosen.patch
-    assert chosen.batch == 2
+    assert 2 <= chosen.batch <= max(2, prod(shape) // (20 * prod(chosen.patch)))
     assert _bytes(chosen, network) <= memory
     strides = geometry(settings).total_stride
     assert all(size < whole + stride for size, whole, stride in zip(chosen.patch, shape, strides, strict=True))

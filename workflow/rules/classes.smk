@@ -98,6 +98,6 @@ def where_the_results_are():
             *(f"Scores:         {file}" for file in map(layout.summary_table, MODELS) if file.exists()),
             f"Class maps:     {layout.root}/outputs/MODEL/SUBJECT/segmentation.nii.gz",
             *(f"for example:    {layout.native_segmentation(model, name)}" for name in names[:1]),
-            f"Look at them:   sepvox view {layout.root}",
+            f"Look at them:   sepvox view {layout.root}" + ("" if model == MAIN else f" --model {model}"),
         ]
     )

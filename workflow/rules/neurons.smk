@@ -63,7 +63,7 @@ def where_the_results_are():
         [
             f"Report:         {layout.report()} (open it in a browser)",
             *(f"Segmentation:   {store}" for store in stores),
-            f"Look at them:   sepvox view {layout.root}",
+            f"Look at them:   sepvox view {layout.root}" + ("" if MODELS[0] == MAIN else f" --model {MODELS[0]}"),
             *(f"or:             napari --plugin napari-ome-zarr {store}" for store in stores[-1:]),
         ]
     )

@@ -67,6 +67,8 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _train_what_differs(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: {list(self.seeds)} has one twice; each is a training of its own")
         if self.train is None and self.seeds:
             raise ValueError("seeds: nothing is trained without a `train` section; add one, or remove seeds")
         for name, own in self.models.items():

@@ -14,7 +14,7 @@ from sepvox.nets.model_config import resolved
 from sepvox.nets.settings import NetworkSettings
 from sepvox.ome_zarr import Spec
 from sepvox.predict.settings import PredictSettings
-from sepvox.prepare.volume import PreparedVolume, open_volume
+from sepvox.prepare.volume import PreparedVolume, open_prepared
 from sepvox.settings import Offset
 from sepvox.versions import VERSIONS
 
@@ -41,7 +41,7 @@ class PredictJob:
 
 def predict_job(experiment: NeuronsExperiment, model: str, name: str, results: Path) -> PredictJob:
     layout = Layout(results / experiment.experiment)
-    volume = open_volume(layout, name)
+    volume = open_prepared(experiment, layout, name)
     path = experiment.model_weights(results, model)
     network = resolved(NetworkSettings(weights=str(path)))
     net = geometry(network)

@@ -34,7 +34,7 @@ from sepvox.prepare.checks import (
 from sepvox.prepare.readers.source import Source, open_source
 from sepvox.prepare.settings import VolumeSettings
 from sepvox.prepare.statistics import Accumulator
-from sepvox.versions import VERSIONS
+from sepvox.prepare.volume import preparation_fingerprint
 
 Array = NDArray[Any]
 Read = Callable[[Box], Array]
@@ -53,7 +53,7 @@ def prepare(experiment: NeuronsExperiment, volume: str, results: Path, restart: 
     layout = Layout(results / experiment.experiment)
     settings = experiment.volumes[volume]
     done = layout.done("prepare", volume)
-    made = _fingerprint(experiment, volume)
+    made = preparation_fingerprint(experiment, volume)
     stores = [layout.image(volume), layout.labels(volume), layout.mask(volume)]
     opened = _phantom(settings) if settings.phantom else _files(settings, volume, experiment.prepare.context)
     with markers.locked(layout.volume(volume) / ".lock"):
@@ -73,17 +73,6 @@ def prepare(experiment: NeuronsExperiment, volume: str, results: Path, restart: 
                     shutil.rmtree(store, ignore_errors=True)
             raise
         markers.mark(done, made)
-
-
-def _fingerprint(experiment: NeuronsExperiment, volume: str) -> str:
-    settings = experiment.volumes[volume].model_dump(mode="json", exclude={"role"})
-    files = []
-    for path in experiment.source_files(volume):
-        if path.exists():
-            files.append((str(path), path.stat().st_size, path.stat().st_mtime_ns))
-    return markers.fingerprint(
-        "prepare", VERSIONS["prepare"], settings, experiment.prepare.model_dump(mode="json"), files
-    )
 
 
 class _Opened:

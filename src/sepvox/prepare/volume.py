@@ -7,12 +7,14 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from sepvox import ome_zarr
+from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Triple, reflected, triple
-from sepvox.errors import StoreError
+from sepvox.errors import StaleError, StoreError
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Geometry
 from sepvox.prepare.statistics import normalise
+from sepvox.versions import VERSIONS
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,38 @@ def open_volume(layout: Layout, volume: str) -> PreparedVolume:
         geometry=ome_zarr.geometry(path).moved(region.begin),
         percentiles=percentiles,
         fingerprint=fingerprint,
+    )
+
+
+def open_prepared(experiment: NeuronsExperiment, layout: Layout, volume: str) -> PreparedVolume:
+    """A volume of an experiment that was prepared from what the experiment says now.
+
+    Raises
+    ------
+    StoreError
+        As `open_volume`.
+    StaleError
+        If it was prepared from other files or with other settings. Sources that are gone by now cannot have changed.
+    """
+    opened = open_volume(layout, volume)
+    there = all(path.exists() for path in experiment.source_files(volume))
+    if there and opened.fingerprint != preparation_fingerprint(experiment, volume):
+        raise StaleError(
+            f"{layout.image(volume)}: prepared from other files or with other settings than volumes.{volume} has now; run `sepvox prepare --restart`, or the workflow with `--forcerun prepare`"
+        )
+    return opened
+
+
+def preparation_fingerprint(experiment: NeuronsExperiment, volume: str) -> str:
+    """Of everything that a prepared volume depends on."""
+    settings = experiment.volumes[volume].model_dump(mode="json", exclude={"role"})
+    files = [
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in experiment.source_files(volume)
+        if path.exists()
+    ]
+    return markers.fingerprint(
+        "prepare", VERSIONS["prepare"], settings, experiment.prepare.model_dump(mode="json"), files
     )
 
 

@@ -14,7 +14,7 @@ from sepvox.layout import Layout
 from sepvox.nets.geometry import geometry
 from sepvox.nets.model_config import resolved
 from sepvox.nets.settings import NetworkSettings
-from sepvox.prepare.volume import PreparedVolume, open_volume
+from sepvox.prepare.volume import PreparedVolume, open_prepared
 from sepvox.segment.settings import SegmentSettings
 from sepvox.train.losses import pointwise_loss
 from sepvox.train.malis import malis_loss
@@ -100,7 +100,7 @@ def neurons_task(experiment: NeuronsExperiment, layout: Layout) -> Task:
         raise ConfigError(
             f"train.patch: the network does not take {list(settings.patch)}; the next larger patch that it takes is {list(net.admissible(settings.patch))}"
         )
-    volumes = {name: open_volume(layout, name) for name in experiment.named("train", "validate")}
+    volumes = {name: open_prepared(experiment, layout, name) for name in experiment.named("train", "validate")}
     learned = [volumes[name] for name in experiment.named("train")]
     for name, volume in zip(experiment.named("train"), learned, strict=True):
         check_patch_fits(name, volume, settings.patch)
