@@ -71,7 +71,7 @@ EXPERIMENT: dict[str, Any] = {
 }
 # Each makes other results from another step on: from fragments, region-graph and agglomerate.
 CHANGES: tuple[dict[str, Any], ...] = (
-    {"fragments": EXPERIMENT["segment"]["fragments"] | {"minimum_size": 5}},
+    {"fragments": EXPERIMENT["segment"]["fragments"] | {"seed_distance": 1, "minimum_size": 200}},
     {"agglomerate": EXPERIMENT["segment"]["agglomerate"] | {"scoring": "mean"}},
     {"minimum_size": 50},
 )
@@ -417,7 +417,8 @@ def damaged(case: Case, store: Path, damage: Callable[[Path, np.random.Generator
         else:
             shutil.rmtree(case.home / store)
 
-    if store == LAYOUT.image("v"):
+    # The path reads neither the image nor what is coarser than level 0.
+    if store in GIVEN and (store == LAYOUT.image("v") or not inside.is_relative_to(store / "0")):
         mend()
     return case.settle(mend, lambda told: names(told, inside)) or line
 
