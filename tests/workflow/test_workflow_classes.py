@@ -306,4 +306,4 @@ def test_the_last_lines_say_where_the_results_are(again: Path) -> None:
         f"results/heads/outputs/{model}/scores.csv" for model in ("fold0", "fold1", "ensemble")
     ]
     assert last[5].split()[-1] == "results/heads/outputs/ensemble/held/segmentation.nii.gz"
-    assert last[6].endswith("sepvox view results/heads")
+    assert last[6].endswith("sepvox view results/heads --model ensemble")
