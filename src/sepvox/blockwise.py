@@ -10,18 +10,21 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from sepvox import markers
 from sepvox.blocks import Box, Lattice, Part
 from sepvox.errors import StoreError
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Blockwise:
                 self.forget_block(index)
             total = sum(box.size for box in boxes.values())
             with tqdm(total=total, unit="voxel", unit_scale=True, desc=self.step, mininterval=1) as bar:
-                for index in _finished(work, boxes, executor):
+                for index in finished(work, boxes, executor, self.step):
                     markers.mark(self._block(index), self.fingerprint)
                     bar.update(boxes[index].size)
             markers.mark(self.done / f"{part.index}-{part.count}.json", self.fingerprint)
@@ -161,21 +164,21 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _finished(work: Callable[[Box], Any], boxes: dict[int, Box], executor: Executor | None) -> Iterator[int]:
-    """Indices of blocks as their work ends; the first error stops what has not begun."""
+def finished(work: Callable[[T], Any], items: Mapping[K, T], executor: Executor | None, step: str) -> Iterator[K]:
+    """Keys of items as their work ends; the first error stops what has not begun."""
     if executor is None:
-        for index, box in boxes.items():
-            work(box)
-            yield index
+        for key, item in items.items():
+            work(item)
+            yield key
         return
-    futures = {executor.submit(work, box): index for index, box in boxes.items()}
+    futures = {executor.submit(work, item): key for key, item in items.items()}
     try:
         for future in as_completed(futures):
             future.result()
             yield futures[future]
     except BrokenProcessPool:
         raise StoreError(
-            "a worker process was killed, most likely for want of memory; use fewer segment.processes or a smaller segment.block"
+            f"{step}: a worker process was killed, most likely for want of memory; use fewer processes or smaller blocks, then run the same command again"
         ) from None
     finally:
         for future in futures:

@@ -6,9 +6,8 @@ a slice, which the workflow declares, is written last.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from sepvox import markers
 from sepvox.blocks import Part
+from sepvox.blockwise import finished
 from sepvox.errors import StoreError
 
 
@@ -65,7 +65,7 @@ class Subjectwise:
             with tqdm(
                 total=len(mine), initial=len(mine) - len(open_), unit="subject", desc=self.step, mininterval=1, delay=2
             ) as bar:
-                for name in self._finished(work, open_, executor):
+                for name in finished(work, {name: name for name in open_}, executor, self.step):
                     markers.mark(self._marker(name), self.fingerprints[name])
                     bar.update()
             markers.mark(slice_marker, markers.fingerprint(mine, dict(self.fingerprints)))
@@ -83,26 +83,6 @@ class Subjectwise:
             raise StoreError(
                 f"{self.done}: {self.step} of {len(missing)} of {len(self.fingerprints)} subjects is missing or was made with other settings, the first is {missing[0]}; run `sepvox {self.step}` first"
             )
-
-    def _finished(self, work: Callable[[str], Any], names: Sequence[str], executor: Executor | None) -> Iterator[str]:
-        """Subjects as their work ends; the first error stops what has not begun."""
-        if executor is None:
-            for name in names:
-                work(name)
-                yield name
-            return
-        futures = {executor.submit(work, name): name for name in names}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                yield futures[future]
-        except BrokenProcessPool:
-            raise StoreError(
-                f"{self.step}: a worker process was killed, most likely for want of memory; use fewer processes, then run the same command again"
-            ) from None
-        finally:
-            for future in futures:
-                future.cancel()
 
     def _clear(self, name: str, restart: bool) -> None:
         """Move results of another fingerprint aside, and remove what a stopped run left."""

@@ -27,7 +27,7 @@ SIGMA: Final = 0.125
 """Standard deviation of the weights in parts of the tile, as in nnU-Net's sliding window (Isensee et al. 2021)."""
 
 IMAGES: Final = 2
-"""Images per forward pass; of a single small one, PyTorch's convolutions on a CPU take four times as long."""
+"""Images per forward pass; PyTorch's convolutions of a single small one are slow on a CPU."""
 
 
 def predict_box(

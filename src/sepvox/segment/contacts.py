@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from sepvox.blocks import Box
 from sepvox.errors import InputError
-
-NEAREST = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+from sepvox.settings import NEAREST_OFFSETS
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def contacts(affinities: NDArray[np.uint8] | NDArray[np.float32], fragments: NDA
     if not whole and affinities.dtype != np.float32:
         raise InputError(f"affinities: type {affinities.dtype} where uint8 or float32 was expected; run predict again")
     edges, stats = block_affinity_stats(
-        fragments, affinities[:3].astype(np.float32), NEAREST, own.begin, own.shape, number_of_threads=1
+        fragments, affinities[:3].astype(np.float32), NEAREST_OFFSETS, own.begin, own.shape, number_of_threads=1
     )
     kept = edges[:, 0] > 0
     edges, (counts, means, _, minima, maxima) = edges[kept], stats[kept].T

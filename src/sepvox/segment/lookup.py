@@ -1,8 +1,8 @@
 """Lookup tables: which segment each fragment belongs to, at every threshold.
 
 A *segment* is a connected component of the region graph over the edges whose merge score is below the threshold, or a
-region of mean linkage. Its id is the lowest id among its fragments, so that ids depend neither on the order of the edges nor on the threshold's place
-in a list. Row t of a lookup table holds the segment of every fragment at threshold t; 0 is background.
+region of mean linkage. Its id is the lowest id among its fragments, so that ids depend neither on the order of the edges
+nor on the threshold's place in a list. Row t of a lookup table holds the segment of every fragment at threshold t; 0 is background.
 """
 
 from collections.abc import Sequence

@@ -101,7 +101,7 @@ class TrainSettings(BaseTrainSettings):
         description="Defaults of the other keys: those listed here, or the published ones of Gonda et al. 2018.",
     )
     batch: Positive = Field(
-        2, description="Patches per step; on a CPU one alone takes up to four times as long as each of two."
+        2, description="Patches per step; PyTorch's convolutions of one small patch alone are slow on a CPU."
     )
     patch: Shape = Field((64, 64, 64), description="Network input in voxels, z y x.")
     augment: AugmentSettings = Field(AugmentSettings(), description="Augmentation.")

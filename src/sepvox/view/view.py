@@ -111,9 +111,7 @@ def _check_png(path: Path) -> None:
 def _napari() -> Any:
     """napari with a window system, or one line that says what is missing."""
     if find_spec("napari") is None:
-        raise ConfigError(
-            "napari is not installed; install it with `pip install 'sepvox[view]'`, or in a checkout with `pip install -e '.[view]'`"
-        )
+        raise ConfigError("napari is not installed; install it in the clone with `pip install -e '.[view]'`")
     # Qt ends the process where it finds no display.
     displays = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     if sys.platform == "linux" and not any(os.environ.get(name) for name in displays):
