@@ -150,7 +150,7 @@ def test_faults_are_one_line_that_names_what_there_is(experiment: Path, tmp_path
 
 def test_without_napari_one_line_says_how_to_install_it(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "napari", None)
-    with pytest.raises(ConfigError, match=r"pip install 'sepvox\[view\]'.*pip install -e '\.\[view\]'"):
+    with pytest.raises(ConfigError, match=r"install it in the clone with `pip install -e '\.\[view\]'`"):
         view(finished, "main", "b", None)
 
 
