@@ -9,9 +9,10 @@ from skimage.metrics import variation_of_information
 
 from sepvox.blocks import Box, Lattice
 from sepvox.errors import InputError, StoreError
+from sepvox.segment.affinities import nearest_as_float
 from sepvox.segment.contacts import Contacts, added, contacts
 from sepvox.segment.lookup import apply_lookup, mean_lookup_tables
-from sepvox.segment.merge_scores import nearest_affinities, silent_stdout, waterz_function
+from sepvox.segment.merge_scores import silent_stdout, waterz_function
 from sepvox.segment.settings import FragmentSettings
 from sepvox.segment.watershed import fragments_of_cell
 
@@ -114,10 +115,10 @@ def test_on_stored_affinities_it_differs_from_waterz_no_more_than_waterz_from_it
     for seed in range(3):
         affinities = stored(neuron_affinities(seed))
         fragments = fragments_of(affinities)
-        reference = waterz_segmentations(nearest_affinities(affinities, SHAPE), fragments)
+        reference = waterz_segmentations(nearest_as_float(affinities, SHAPE), fragments)
         ids, places = np.unique(fragments, return_inverse=True)
         permuted = (rng.permutation(len(ids)) + 1).astype(np.uint64)[places].reshape(SHAPE)
-        again = waterz_segmentations(nearest_affinities(affinities, SHAPE), permuted)
+        again = waterz_segmentations(nearest_as_float(affinities, SHAPE), permuted)
         own = own_segmentations(affinities, fragments)
         own_differs += [sum(variation_of_information(a, b)) for a, b in zip(reference, own, strict=True)]
         waterz_differs += [sum(variation_of_information(a, b)) for a, b in zip(reference, again, strict=True)]

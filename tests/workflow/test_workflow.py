@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.workflow.runs import REPOSITORY, planned, setting, snakemake, take_for_done
 
 PARTS = ("create", "slice", "finish")
 PREDICT = {f"predict_{part}": 3 for part in PARTS}
@@ -59,41 +58,12 @@ def write(folder: Path, document: dict[str, Any]) -> None:
         np.save(folder / "new.npy", np.arange(16**3, dtype=np.uint16).reshape(16, 16, 16))
 
 
-def snakemake(folder: Path, *arguments: str, snakefile: Path = REPOSITORY / "Snakefile") -> tuple[int, str]:
-    """Status and output of Snakemake on FOLDER/experiment.yaml, with results in FOLDER."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", str(folder)]
-    ended = subprocess.run(
-        [*command, "--configfile", str(folder / "experiment.yaml"), "--cores", "1", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-    )
-    return ended.returncode, ended.stdout
-
-
-def planned(folder: Path, *arguments: str) -> dict[str, int]:
-    """Number of jobs per rule that a run would start."""
-    status, output = snakemake(folder, "--dry-run", *arguments)
-    assert status == 0, output
-    table = output.partition("Job stats:")[2].partition("\ntotal")[0]
-    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which Snakemake takes every job for done: declared outputs are there, parameters are recorded."""
     folder = tmp_path_factory.mktemp("finished")
     write(folder, experiment())
-    status, output = snakemake(folder, "--dry-run")
-    assert status == 0, output
-    for line in re.findall(r"^ +output: (.+)$", output, flags=re.MULTILINE):
-        for name in line.split(", "):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text("{}")
-    status, output = snakemake(folder, "--touch", "--forceall")
-    assert status == 0, output
+    take_for_done(folder)
     return folder
 
 
@@ -133,40 +103,31 @@ def test_a_finished_experiment_runs_nothing(finished: Path) -> None:
     assert planned(finished) == {}
 
 
-def _set(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
-    def change(document: dict[str, Any]) -> None:
-        for key in path[:-1]:
-            document = document[key]
-        document[path[-1]] = to
-
-    return change
-
-
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        pytest.param(_set("prepare", to={"chunk": [16, 16, 16]}), EVERYTHING, id="prepare.chunk"),
-        pytest.param(_set("volumes", "test", "phantom", "seed", to=4), ONE_TEST_VOLUME, id="seed of a test volume"),
-        pytest.param(_set("network", to={"width": 6}), FROM_TRAIN, id="network.width"),
-        pytest.param(_set("train", "learning_rate", to=1e-4), FROM_TRAIN, id="train.learning_rate"),
-        pytest.param(_set("train", "workers", to=0), REPORT, id="train.workers"),
-        pytest.param(_set("predict", "device", to="cpu"), REPORT, id="predict.device"),
-        pytest.param(_set("predict", "tile", to=[64, 64, 64]), REPORT, id="predict.tile in exact mode"),
-        pytest.param(_set("predict", to={"mode": "blend", "tile": [64, 64, 64]}), FROM_PREDICT, id="predict.mode"),
-        pytest.param(_set("predict", "augment", to="mirror"), FROM_PREDICT, id="predict.augment"),
-        pytest.param(_set("segment", "fragments", "seed_distance", to=3), FROM_FRAGMENTS, id="seed_distance"),
-        pytest.param(_set("segment", "agglomerate", "scoring", to="mean"), FROM_REGION_GRAPH, id="scoring"),
-        pytest.param(_set("segment", "agglomerate", "thresholds", to=[0.4]), FROM_AGGLOMERATE, id="thresholds"),
-        pytest.param(_set("segment", "minimum_size", to=50), FROM_AGGLOMERATE, id="segment.minimum_size"),
-        pytest.param(_set("segment", "processes", to=2), REPORT, id="segment.processes"),
-        pytest.param(_set("score", "ignore_border", to=1), FROM_SWEEP, id="score.ignore_border"),
+        pytest.param(setting("prepare", to={"chunk": [16, 16, 16]}), EVERYTHING, id="prepare.chunk"),
+        pytest.param(setting("volumes", "test", "phantom", "seed", to=4), ONE_TEST_VOLUME, id="seed of a test volume"),
+        pytest.param(setting("network", to={"width": 6}), FROM_TRAIN, id="network.width"),
+        pytest.param(setting("train", "learning_rate", to=1e-4), FROM_TRAIN, id="train.learning_rate"),
+        pytest.param(setting("train", "workers", to=0), REPORT, id="train.workers"),
+        pytest.param(setting("predict", "device", to="cpu"), REPORT, id="predict.device"),
+        pytest.param(setting("predict", "tile", to=[64, 64, 64]), REPORT, id="predict.tile in exact mode"),
+        pytest.param(setting("predict", to={"mode": "blend", "tile": [64, 64, 64]}), FROM_PREDICT, id="predict.mode"),
+        pytest.param(setting("predict", "augment", to="mirror"), FROM_PREDICT, id="predict.augment"),
+        pytest.param(setting("segment", "fragments", "seed_distance", to=3), FROM_FRAGMENTS, id="seed_distance"),
+        pytest.param(setting("segment", "agglomerate", "scoring", to="mean"), FROM_REGION_GRAPH, id="scoring"),
+        pytest.param(setting("segment", "agglomerate", "thresholds", to=[0.4]), FROM_AGGLOMERATE, id="thresholds"),
+        pytest.param(setting("segment", "minimum_size", to=50), FROM_AGGLOMERATE, id="segment.minimum_size"),
+        pytest.param(setting("segment", "processes", to=2), REPORT, id="segment.processes"),
+        pytest.param(setting("score", "ignore_border", to=1), FROM_SWEEP, id="score.ignore_border"),
         pytest.param(
-            _set("segment", "block", to=[128, 128, 128]),
+            setting("segment", "block", to=[128, 128, 128]),
             FROM_FRAGMENTS,
             id="segment.block",
         ),
         pytest.param(
-            _set("predict", "slices", to=2),
+            setting("predict", "slices", to=2),
             FROM_FRAGMENTS | {"predict_slice": 6, "predict_finish": 3},
             id="predict.slices",
         ),

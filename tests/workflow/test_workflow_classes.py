@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.workflow.test_workflow import planned, snakemake
+from tests.workflow.runs import planned, setting, snakemake, take_for_done
 
 from sepvox.nets.model_config import write_model_config
 from sepvox.nets.settings import NetworkSettings
@@ -88,14 +88,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which Snakemake takes every job for done: declared outputs are there, parameters are recorded."""
     folder = tmp_path_factory.mktemp("finished")
     write(folder, experiment(), rows())
-    status, output = snakemake(folder, "--dry-run")
-    assert status == 0, output
-    for line in re.findall(r"^ +output: (.+)$", output, flags=re.MULTILINE):
-        for name in line.split(", "):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text("{}")
-    status, output = snakemake(folder, "--touch", "--forceall")
-    assert status == 0, output
+    take_for_done(folder)
     return folder
 
 
@@ -138,26 +131,17 @@ def test_a_finished_experiment_runs_nothing(finished: Path) -> None:
     assert planned(finished) == {}
 
 
-def _set(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
-    def change(document: dict[str, Any]) -> None:
-        for key in path[:-1]:
-            document = document[key]
-        document[path[-1]] = to
-
-    return change
-
-
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        pytest.param(_set("prepare", "spacing", to=[2, 2, 2]), EVERYTHING, id="prepare.spacing"),
-        pytest.param(_set("classes", to={"grey": 2, "csf": 1}), EVERYTHING, id="order of classes"),
-        pytest.param(_set("split", "seed", to=1), FROM_TRAIN, id="split.seed"),
-        pytest.param(_set("network", "width", to=6), FROM_TRAIN, id="network.width"),
-        pytest.param(_set("train", "learning_rate", to=1e-4), FROM_TRAIN, id="train.learning_rate"),
-        pytest.param(_set("predict", "augment", to="mirror"), FROM_PREDICT, id="predict.augment"),
-        pytest.param(_set("segment", "clean_up", to="never"), FROM_CHOOSE, id="segment.clean_up"),
-        pytest.param(_set("train", "workers", to=0), REPORT, id="train.workers"),
+        pytest.param(setting("prepare", "spacing", to=[2, 2, 2]), EVERYTHING, id="prepare.spacing"),
+        pytest.param(setting("classes", to={"grey": 2, "csf": 1}), EVERYTHING, id="order of classes"),
+        pytest.param(setting("split", "seed", to=1), FROM_TRAIN, id="split.seed"),
+        pytest.param(setting("network", "width", to=6), FROM_TRAIN, id="network.width"),
+        pytest.param(setting("train", "learning_rate", to=1e-4), FROM_TRAIN, id="train.learning_rate"),
+        pytest.param(setting("predict", "augment", to="mirror"), FROM_PREDICT, id="predict.augment"),
+        pytest.param(setting("segment", "clean_up", to="never"), FROM_CHOOSE, id="segment.clean_up"),
+        pytest.param(setting("train", "workers", to=0), REPORT, id="train.workers"),
         pytest.param(
             lambda document: document.update(
                 prepare={"processes": 2}, predict={"device": "cpu"}, segment={"processes": 2}, score={"processes": 2}
@@ -166,10 +150,12 @@ def _set(*path: str, to: Any) -> Callable[[dict[str, Any]], None]:
             id="devices and processes",
         ),
         # Whole subjects and trainings that are finished stay as they are: tests of Subjectwise and of training.
-        pytest.param(_set("prepare", "slices", to=2), EVERYTHING | {"prepare_subjects": 2}, id="prepare.slices"),
-        pytest.param(_set("predict", "slices", to=2), FROM_CHOOSE | {"predict_subjects": 6}, id="predict.slices"),
+        pytest.param(setting("prepare", "slices", to=2), EVERYTHING | {"prepare_subjects": 2}, id="prepare.slices"),
+        pytest.param(setting("predict", "slices", to=2), FROM_CHOOSE | {"predict_subjects": 6}, id="predict.slices"),
         pytest.param(
-            _set("segment", "slices", to=2), FROM_CLASSIFY | {"classify": 6, "score_subjects": 6}, id="segment.slices"
+            setting("segment", "slices", to=2),
+            FROM_CLASSIFY | {"classify": 6, "score_subjects": 6},
+            id="segment.slices",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from bioimage_cpp.graph.distributed import block_affinity_stats
 from numpy.typing import NDArray
 
 from sepvox.blocks import Box
-from sepvox.errors import InputError
+from sepvox.segment.affinities import Affinities, nearest
 from sepvox.settings import NEAREST_OFFSETS
 
 
@@ -56,7 +56,7 @@ class Contacts:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def contacts(affinities: NDArray[np.uint8] | NDArray[np.float32], fragments: NDArray[np.uint64], own: Box) -> Contacts:
+def contacts(affinities: Affinities, fragments: NDArray[np.uint64], own: Box) -> Contacts:
     """Gather the contacts whose faces belong to voxels of a box.
 
     Parameters
@@ -74,22 +74,18 @@ def contacts(affinities: NDArray[np.uint8] | NDArray[np.float32], fragments: NDA
     InputError
         If shapes or types do not fit.
     """
-    if affinities.ndim != 4 or len(affinities) < 3 or affinities.shape[1:] != fragments.shape:
-        raise InputError(
-            f"affinities: shape {affinities.shape} where (3 or more, {', '.join(map(str, fragments.shape))}) was due"
-        )
-    whole = affinities.dtype == np.uint8
-    if not whole and affinities.dtype != np.float32:
-        raise InputError(f"affinities: type {affinities.dtype} where uint8 or float32 was expected; run predict again")
+    values = nearest(affinities, fragments.shape)
+    whole = values.dtype == np.uint8
     edges, stats = block_affinity_stats(
-        fragments, affinities[:3].astype(np.float32), NEAREST_OFFSETS, own.begin, own.shape, number_of_threads=1
+        fragments, values.astype(np.float32), NEAREST_OFFSETS, own.begin, own.shape, number_of_threads=1
     )
     kept = edges[:, 0] > 0
     edges, (counts, means, _, minima, maxima) = edges[kept], stats[kept].T
     # The library keeps the running mean; times the count it is the sum, within far less than the half that rint forgives.
     sums = means * counts
-    values = [np.rint(column).astype(np.int64) if whole else column for column in (sums, minima, maxima)]
-    return Contacts(edges, values[0], counts.astype(np.int64), values[1], values[2])
+    if whole:
+        sums, minima, maxima = (np.rint(column).astype(np.int64) for column in (sums, minima, maxima))
+    return Contacts(edges, sums, counts.astype(np.int64), minima, maxima)
 
 
 def added(parts: Sequence[Contacts]) -> Contacts:

@@ -21,6 +21,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sepvox.errors import ConfigError, InputError
+from sepvox.segment.affinities import Affinities, nearest_as_float
 from sepvox.segment.settings import SCORINGS
 
 Ids = NDArray[np.uint64]
@@ -62,7 +63,7 @@ def waterz_function(scoring: str) -> str:
 
 
 def merge_scores(
-    affinities: NDArray[np.uint8] | NDArray[np.float32],
+    affinities: Affinities,
     fragments: Ids,
     owned: Ids | None,
     scoring: str,
@@ -101,7 +102,7 @@ def merge_scores(
         If shapes or types do not fit.
     """
     function = waterz_function(scoring)
-    nearest = nearest_affinities(affinities, fragments.shape)
+    nearest = nearest_as_float(affinities, fragments.shape)
     if fragments.dtype != np.uint64:
         raise InputError(f"fragments: type {fragments.dtype} where uint64 was expected; run fragments again")
     dense, ids = _dense(fragments)
@@ -130,29 +131,6 @@ def merge_scores(
     merged = np.array([(merge["a"], merge["b"]) for merge in history], np.int64).reshape(-1, 2)
     reached = np.maximum.accumulate(np.array([merge["score"] for merge in history], np.float32))
     return ids[edges], _first_connected(edges, merged, reached, len(ids))
-
-
-def nearest_affinities(
-    affinities: NDArray[np.uint8] | NDArray[np.float32], shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """Give the three nearest affinities as waterz takes them: float32 (3, z, y, x), contiguous, 0 to 1.
-
-    Affinities that are so already are returned as they are, not copied.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than three channels, the shape is another, or the type is neither uint8 nor float32.
-    """
-    if affinities.ndim != 4 or len(affinities) < 3 or affinities.shape[1:] != shape:
-        raise InputError(
-            f"affinities: shape {affinities.shape} where (3 or more, {', '.join(map(str, shape))}) was due"
-        )
-    if affinities.dtype == np.uint8:
-        return np.multiply(affinities[:3], np.float32(1 / 255), dtype=np.float32)
-    if affinities.dtype != np.float32:
-        raise InputError(f"affinities: type {affinities.dtype} where uint8 or float32 was expected; run predict again")
-    return np.ascontiguousarray(affinities[:3])
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from sepvox.errors import ConfigError, InputError
-from sepvox.segment.merge_scores import BEFORE_ALL_MERGES, nearest_affinities, silent_stdout, waterz_function
+from sepvox.segment.affinities import Affinities, nearest_as_float
+from sepvox.segment.merge_scores import BEFORE_ALL_MERGES, silent_stdout, waterz_function
 from sepvox.segment.settings import FragmentSettings
 
 Floats = NDArray[np.float32]
@@ -29,7 +30,7 @@ LOW_QUANTILE, HIGH_QUANTILE = 0.4, 0.7
 
 
 def fragments_of_cell(
-    affinities: NDArray[np.uint8] | Floats,
+    affinities: Affinities,
     core: Box,
     origin: Triple,
     volume_shape: Triple,
@@ -77,7 +78,7 @@ def fragments_of_cell(
     box_shape = affinities.shape[1:]
     if mask is not None and mask.shape != box_shape:
         raise InputError(f"mask: shape {mask.shape} where the affinities have {box_shape}; give both the same region")
-    nearest = nearest_affinities(affinities, box_shape)
+    nearest = nearest_as_float(affinities, box_shape)
     open_to = openness(nearest, settings.by_section)
     inside = open_to >= settings.background_threshold
     if mask is not None:
