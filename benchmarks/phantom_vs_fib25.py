@@ -44,7 +44,8 @@ def depths(labels: NDArray[np.uint32]) -> NDArray[np.float32]:
         differs = a[1:] != a[:-1]
         b[1:] |= differs
         b[:-1] |= differs
-    return distance_transform_edt(~border).astype(np.float32)
+    distance: NDArray[np.float32] = distance_transform_edt(~border).astype(np.float32)
+    return distance
 
 
 def brighter(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:

@@ -14,10 +14,9 @@ from sepvox.errors import StoreError
 from sepvox.ome_zarr import Geometry, Spec
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = ROOT / "benchmarks/faults.py"
 WITHOUT_CHECKSUMS = """
 import sys
-from benchmarks import faults
+from benchmarks.faults.__main__ import main
 from sepvox import ome_zarr
 
 class Codec(ome_zarr.ZstdCodec):
@@ -25,20 +24,19 @@ class Codec(ome_zarr.ZstdCodec):
         super().__init__(level=level, checksum=False)
 
 ome_zarr.ZstdCodec = Codec
-sys.exit(faults.main())
+sys.exit(main())
 """
 LATTICE = Lattice((4, 4, 4), (2, 2, 2))
 SHAPE, CHUNK, SHARD = (12, 16, 16), (4, 4, 4), (8, 8, 8)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow
 def test_every_fault_ends_in_the_right_bytes_or_in_one_line():
-    done = run(PROGRAM, "--kills", "3", "--others", "2")
+    done = run("-m", "benchmarks.faults", "--kills", "3", "--others", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
     assert len(rows) == 11
