@@ -1,7 +1,7 @@
 """The tables of configuration.md, made from the models of the configuration: python docs/make_configuration.py.
 
 A *section* is a mapping of the YAML file, named by its dotted path; each is one table with a row per key. NAME stands for
-a name that the user chooses.
+a name that the user chooses. Keys that an experiment refuses are not in the models' schema, and so not here.
 """
 
 import json

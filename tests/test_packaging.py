@@ -9,6 +9,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import sepvox
+
 REPOSITORY = Path(__file__).parents[1]
 LOCK = (REPOSITORY / "requirements.lock").read_text().splitlines()
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -52,3 +54,11 @@ def test_citation_names_both_papers() -> None:
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
     assert [reference["authors"][0]["family-names"] for reference in citation["references"]] == ["Gonda", "Ras"]
     assert citation["license"] == PROJECT["license"]
+
+
+def test_citation_is_of_this_version_and_dated() -> None:
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert citation["version"] == sepvox.__version__
+    assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", citation["date-released"])
+    # Only what the package itself names; it has no public home that could be cited.
+    assert ("repository-code" in citation) == ("urls" in PROJECT)

@@ -80,7 +80,8 @@ def parse(document: dict[str, Any], path: Path) -> NeuronsExperiment | ClassesEx
 
 def dump(experiment: Experiment) -> str:
     """The experiment as YAML with every default filled in."""
-    return yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, width=120, default_flow_style=None)
+    chosen = experiment.model_dump(mode="json", exclude={"network": set(experiment.network.refused)})
+    return yaml.safe_dump(chosen, sort_keys=False, width=120, default_flow_style=None)
 
 
 def schema() -> str:

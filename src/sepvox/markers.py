@@ -53,18 +53,26 @@ def write_json(path: Path, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def read_json(path: Path, *keys: str, mend: str = "remove it and run the step that makes it again") -> Any:
+def read_json(path: Path, *keys: str, step: str = "the step that makes it", mend: str | None = None) -> Any:
     """Read a JSON file that sepvox wrote; with `keys` it is an object that has at least these.
+
+    Parameters
+    ----------
+    step : str
+        What makes the file, as a user runs it; for messages.
+    mend : str, optional
+        What to do with a damaged file; by default to remove it and run `step` again.
 
     Raises
     ------
     StoreError
         If it is missing or not JSON, or has not these keys.
     """
+    mend = mend or f"remove it and run {step} again"
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
-        raise StoreError(f"{path}: missing; run the step that makes it first") from None
+        raise StoreError(f"{path}: missing; run {step} first") from None
     except ValueError as error:
         raise StoreError(f"{path}: not valid JSON ({error}); {mend}") from None
     for key in keys:

@@ -32,6 +32,7 @@ def test_defaults_are_filled_in_and_the_result_loads_again(tmp_path):
     again.write_text(dump(experiment))
     assert load(again) == experiment
     assert "seed_distance" in again.read_text()
+    assert "in_channels" not in again.read_text()
 
 
 @pytest.mark.parametrize(

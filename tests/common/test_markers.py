@@ -54,5 +54,9 @@ def test_missing_and_lacking_files_say_what_to_run(tmp_path):
     markers.write_json(tmp_path / "a.json", {"threshold": 1})
     with pytest.raises(StoreError, match=r"a\.json: has no `scoring`; remove it and run"):
         markers.read_json(tmp_path / "a.json", "threshold", "scoring")
+    with pytest.raises(StoreError, match=r"a\.json: has no `scoring`; remove it and run `sepvox x` again"):
+        markers.read_json(tmp_path / "a.json", "scoring", step="`sepvox x`")
+    with pytest.raises(StoreError, match=r"b\.json: missing; run `sepvox x` first"):
+        markers.read_json(tmp_path / "b.json", step="`sepvox x`")
     with pytest.raises(StoreError, match=r"a\.json: has no `scoring`; mend it so"):
         markers.read_json(tmp_path / "a.json", "scoring", mend="mend it so")

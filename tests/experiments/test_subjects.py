@@ -173,7 +173,7 @@ def test_a_name_is_not_cut_short_by_a_suffix_that_it_contains(tmp_path):
         (["t1/*.nii"], "seg/*.nii", ["subjects.labels: subject b has no file", "seg/b.nii", "split apply"]),
         (["none/*.nii"], None, ["subjects.images.none:", "no file matches", "check folder and pattern"]),
         (["t1/*.nii"], "none/*.nii", ["subjects.labels:", "no file matches"]),
-        (["t1/*/*.nii"], None, ["no file matches with the same name for every *"]),
+        (["t1/*/*.nii"], None, ["no file matches with the same name for every * (of ", "t1/a/b.nii they differ)"]),
         (["odd/*.nii"], None, ["subjects.images.odd: 'c d' cannot be a subject's name"]),
     ],
 )
@@ -181,6 +181,29 @@ def test_patterns_that_miss_files_name_modality_subject_and_file(tmp_path, image
     touched(tmp_path, "t1/a.nii", "t1/b.nii", "t2/a.nii", "seg/a.nii", "t1/a/b.nii", "odd/c d.nii")
     patterns = {pattern.partition("/")[0]: f"{tmp_path}/{pattern}" for pattern in images}
     refused(SubjectsSettings(images=patterns, labels=labels and f"{tmp_path}/{labels}"), *says)
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("*.nii.gz", "*_dseg.nii.gz"),
+        ("sub-*/anat/*.nii.gz", "sub-*/anat/sub-*_dseg.nii.gz"),
+        ("*_dseg.nii.gz", "*_dseg.nii.gz"),
+    ],
+)
+def test_an_image_pattern_that_also_matches_label_files_is_refused_with_one_of_them(tmp_path, image, label):
+    for name in ("01", "02"):
+        touched(tmp_path, *(f"sub-{name}/anat/sub-{name}{kind}.nii.gz" for kind in ("_T1w", "_dseg")))
+        touched(tmp_path, *(f"{name}{kind}.nii.gz" for kind in ("", "_dseg")))
+    settings = SubjectsSettings(images={"T1w": f"{tmp_path}/{image}"}, labels=f"{tmp_path}/{label}")
+    named = f"{tmp_path}/{label.replace('*', '01')};"
+    refused(settings, f"subjects.images.T1w: {tmp_path}/{image} also matches the label file {named}", "narrow it")
+
+
+def test_a_label_pattern_may_also_match_images_of_its_subjects(tmp_path):
+    touched(tmp_path, *(f"{name}{kind}.nii" for name in "ab" for kind in ("", "_T1w")))
+    found = read_subjects(SubjectsSettings(images={"T1w": f"{tmp_path}/*_T1w.nii"}, labels=f"{tmp_path}/*.nii"))
+    assert [subject.labels for subject in found] == [tmp_path / "a.nii", tmp_path / "b.nii"]
 
 
 @pytest.mark.parametrize(

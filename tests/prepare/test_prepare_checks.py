@@ -80,7 +80,8 @@ def test_labels_of_the_images_or_the_regions_shape_pass() -> None:
 def test_labels_of_another_shape_are_refused_naming_both_and_the_axis() -> None:
     names = ("v.image: a.h5", "v.labels: b.h5")
     with pytest.raises(
-        InputError, match=r"^v.labels: b.h5: has shape 10x21x30 .* 10x20x30 of v.image: a.h5: axis y differs"
+        InputError,
+        match=r"^v.labels: b.h5: has shape 10x21x30 .* 10x20x30 of v.image: a.h5: axis y differs; .*crop or pad this one \(0: unlabelled",
     ):
         check_same_shape((10, 20, 30), (10, 21, 30), None, names)
     with pytest.raises(InputError, match="check `axes`"):

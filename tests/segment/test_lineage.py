@@ -257,6 +257,17 @@ def test_a_damaged_threshold_is_one_line_whether_given_or_chosen(run, content, w
             step()
 
 
+def test_what_was_not_chosen_or_swept_yet_names_the_step_to_run_first(run):
+    folder, results, layout = run
+    layout.threshold("main").unlink()
+    for step in (relabel, score_chosen_of):
+        with says(StoreError, r"models/main/threshold\.json: missing; run `sepvox choose` first"):
+            step(configured(folder), results, "v")
+    layout.sweep("main", "v").unlink()
+    with says(StoreError, r"sweep\.json: missing; run `sepvox score --sweep` first"):
+        choose(configured(folder), "main", results)
+
+
 def test_a_given_threshold_of_another_scoring_is_refused(run):
     folder, results, _ = run
     (folder / "given").mkdir()

@@ -81,6 +81,8 @@ class ClassesExperiment(Experiment):
         """Names of the image channels, in their order."""
         if self.subjects.phantom is not None:
             return tuple(self.subjects.phantom.contrasts)
+        if self.subjects.images is not None:
+            return tuple(self.subjects.images)
         return tuple(next(iter(self.people.values())).images)
 
     def folds(self) -> tuple[int, ...]:

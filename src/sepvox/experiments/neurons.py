@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from sepvox.experiments.base import Experiment, Name
 from sepvox.nets.geometry import geometry
-from sepvox.nets.settings import NetworkSettings
+from sepvox.nets.settings import NeuronNetworkSettings
 from sepvox.predict.settings import PredictSettings
 from sepvox.prepare.settings import PrepareSettings, Role, VolumeSettings
 from sepvox.score.settings import ScoreSettings
@@ -23,7 +23,7 @@ class NeuronsExperiment(Experiment):
     task: Literal["neurons"] = Field("neurons", description="neurons: affinities to instances.")
     volumes: dict[Name, VolumeSettings] = Field(min_length=1, description="Volumes by name.")
     prepare: PrepareSettings = Field(PrepareSettings(), description="Layout of stores.")
-    network: NetworkSettings = Field(NetworkSettings(), description="Network.")
+    network: NeuronNetworkSettings = Field(NeuronNetworkSettings(), description="Network.")
     train: TrainSettings | None = Field(None, description="Training; leave out to apply network.weights.")
     predict: PredictSettings = Field(PredictSettings(), description="Prediction.")
     segment: SegmentSettings = Field(SegmentSettings(), description="Segmentation.")
@@ -51,9 +51,6 @@ class NeuronsExperiment(Experiment):
 
     def _check_network(self) -> None:
         """What tiling and patches ask of the network; of given weights only prediction knows the architecture."""
-        for name in ("in_channels", "out_channels", "deep_supervision"):
-            if getattr(self.network, name) != NetworkSettings.model_fields[name].default:
-                raise ValueError(f"network.{name}: belongs to the task classes; remove it")
         if self.network.weights is not None:
             return
         net = geometry(self.network)

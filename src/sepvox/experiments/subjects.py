@@ -107,6 +107,8 @@ def _phantom(number: int) -> Subject:
 
 
 def _from_patterns(images: Mapping[str, str], labels: str | None) -> list[Subject]:
+    if labels is not None:
+        _check_apart(images, labels)
     found = {modality: _matches(pattern, f"subjects.images.{modality}") for modality, pattern in images.items()}
     truth = None if labels is None else _matches(labels, "subjects.labels")
     names = sorted(set().union(*found.values()))
@@ -126,18 +128,43 @@ def _from_patterns(images: Mapping[str, str], labels: str | None) -> list[Subjec
     return subjects
 
 
+def _check_apart(images: Mapping[str, str], labels: str) -> None:
+    """Refuse a pattern of images that also matches label files of its subjects, or of any subject where it finds none."""
+    truth = _by_name(labels)
+    for modality, pattern in images.items():
+        found = _by_name(pattern)
+        files = set(found.values()) if found else set(map(Path, _globbed(pattern)))
+        taken = sorted({truth[name] for name in found or truth if name in truth} & files)
+        if taken:
+            raise ConfigError(
+                f"subjects.images.{modality}: {pattern} also matches the label file {taken[0]}; narrow it to what only images have, such as sub-*_{modality}.nii.gz, move the labels to a folder of their own, or list the files in a table (subjects.table)"
+            )
+
+
 def _matches(pattern: str, key: str) -> dict[str, Path]:
-    """Files by the text that every * of the pattern stands for."""
-    head, *rest = (re.escape(part) for part in pattern.split("*"))
-    expression = re.compile(head + "(?P<name>[^/]+?)" + "(?P=name)".join([rest[0], *rest[1:]]) + r"\Z")
-    # Path.glob takes no absolute pattern.
-    paths = sorted(glob.glob("*".join(glob.escape(part) for part in pattern.split("*"))))  # noqa: PTH207
-    found = {match["name"]: Path(path) for path in paths if (match := expression.match(path))}
+    """Files by the text that every * of the pattern stands for; at least one."""
+    found = _by_name(pattern)
     if not found:
-        raise ConfigError(f"{key}: {pattern}: no file matches with the same name for every *; check folder and pattern")
+        others = _globbed(pattern)
+        differing = f" (of {others[0]} they differ)" if others else ""
+        raise ConfigError(
+            f"{key}: {pattern}: no file matches with the same name for every *{differing}; check folder and pattern"
+        )
     for name in found:
         _check_name(name, key)
     return found
+
+
+def _by_name(pattern: str) -> dict[str, Path]:
+    head, *rest = (re.escape(part) for part in pattern.split("*"))
+    expression = re.compile(head + "(?P<name>[^/]+?)" + "(?P=name)".join([rest[0], *rest[1:]]) + r"\Z")
+    return {match["name"]: Path(path) for path in _globbed(pattern) if (match := expression.match(path))}
+
+
+def _globbed(pattern: str) -> list[str]:
+    """Files that the pattern matches, whatever each * stands for."""
+    # Path.glob takes no absolute pattern.
+    return sorted(glob.glob("*".join(glob.escape(part) for part in pattern.split("*"))))  # noqa: PTH207
 
 
 def _check_name(name: str, where: str) -> None:

@@ -5,8 +5,6 @@ The choice is made as training makes it: from the training subjects, of the firs
 
 from collections.abc import Mapping
 
-from pydantic import ValidationError
-
 from sepvox.blocks import Triple
 from sepvox.errors import ConfigError, SepvoxError
 from sepvox.experiments.base import MAIN
@@ -53,7 +51,7 @@ def _plan(
     return plan(
         shapes,
         spacings,
-        _network(experiment),
+        open_network(experiment),
         int(settings.memory * _GIB),
         patch=settings.patch,
         batch=settings.batch,
@@ -61,13 +59,17 @@ def _plan(
     )
 
 
-def _network(experiment: ClassesExperiment) -> NetworkSettings:
+def open_network(experiment: ClassesExperiment) -> NetworkSettings:
+    """The architecture with its channels, or that of the weights to start from; pooling may be open.
+
+    Raises
+    ------
+    InputError
+        If the weights or their config.json are missing or not of sepvox.
+    ConfigError
+        If a network named by its paper has other channels.
+    """
     given = experiment.network
     if given.weights is not None:
         return resolved(NetworkSettings(weights=given.weights))
-    own = given.model_dump() if given.name == "unet" else {"name": given.name}
-    channels = {"in_channels": len(experiment.modalities), "out_channels": len(experiment.classes) + 1}
-    try:
-        return NetworkSettings.model_validate(own | channels)
-    except ValidationError as error:
-        raise ConfigError(f"network: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+    return given.with_channels(len(experiment.modalities), len(experiment.classes))

@@ -30,10 +30,20 @@ def resolved(settings: NetworkSettings) -> NetworkSettings:
     weights = Path(settings.weights)
     if not weights.exists():
         raise InputError(f"network.weights: {weights} does not exist; give the path of a best.safetensors file")
-    path = weights.parent / "config.json"
+    return read_network(weights.parent / "config.json", "network.weights")
+
+
+def read_network(path: Path, what: str) -> NetworkSettings:
+    """The architecture in a config.json; `what` says where the file was given, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is missing or not of sepvox.
+    """
     try:
         return NetworkSettings.model_validate(markers.read_json(path)["network"])
     except (StoreError, KeyError, TypeError, ValidationError):
         raise InputError(
-            f"network.weights: {path} is missing or describes no network of sepvox; keep it beside the weights"
+            f"{what}: {path} is missing or describes no network of sepvox; keep it beside the weights"
         ) from None

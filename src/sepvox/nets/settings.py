@@ -1,9 +1,13 @@
 """Settings of the network."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from sepvox.errors import ConfigError
 from sepvox.settings import NEAREST_OFFSETS, Offset, Positive, PositiveFloat, Settings, Shape
 
 NetworkName = Literal["unet", "gonda2018-3d", "gonda2018-p1sc1", "gonda2018-p2sc2", "gonda2018-p3sc2"]
@@ -11,6 +15,10 @@ NetworkName = Literal["unet", "gonda2018-3d", "gonda2018-p1sc1", "gonda2018-p2sc
 
 class NetworkSettings(Settings):
     """A U-Net whose block is dense or parallel separable, or a network named by its paper."""
+
+    # Keys that an experiment's task does not leave to its user, and why: they keep their defaults, and schema and
+    # documentation leave them out.
+    refused: ClassVar[Mapping[str, str]] = {}
 
     name: NetworkName = Field(
         "unet", description="`unet`, or a published network by name, whose other fields are then fixed."
@@ -49,6 +57,21 @@ class NetworkSettings(Settings):
         description="safetensors file to start from, or to apply where there is no `train`; its config.json beside it gives the architecture.",
     )
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        properties = handler.resolve_ref_schema(schema)["properties"]
+        for key in cls.refused:
+            del properties[key]
+        return schema
+
+    @model_validator(mode="after")
+    def _nothing_refused(self) -> Self:
+        for key, why in self.refused.items():
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} {why}; remove it")
+        return self
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.pooling is not None and len(self.pooling) != self.depth:
@@ -76,17 +99,48 @@ class NetworkSettings(Settings):
         return self
 
 
+class NeuronNetworkSettings(NetworkSettings):
+    """A network for affinities: a U-Net whose block is dense or parallel separable, or a network named by its paper."""
+
+    refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("in_channels", "out_channels", "deep_supervision"), "belongs to the task classes"
+    )
+
+
 class ClassNetworkSettings(NetworkSettings):
     """A network for classes: its channels follow from the modalities and classes of the experiment."""
+
+    refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("offsets", "in_channels", "out_channels"), "follows from modalities and classes"
+    )
 
     norm: Literal["none", "batch", "group", "instance"] = Field(
         "instance", description="Normalisation after each convolution."
     )
     width: Positive = Field(16, description="Channels of the first level.")
+    depth: Positive = Field(3, le=8, description="Number of poolings, 1 to 8; where they are planned, the most.")
+    pooling: tuple[Shape, ...] | None = Field(
+        None, description="Pooling factors per level, z y x; planned from shapes and voxel sizes by default."
+    )
 
-    @model_validator(mode="after")
-    def _channels_follow(self) -> Self:
-        for name in ("offsets", "in_channels", "out_channels"):
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} follows from modalities and classes; remove it")
-        return self
+    @property
+    def pooling_is_open(self) -> bool:
+        """Whether pooling, and depth with it, is left to the plan of training."""
+        return self.weights is None and self.name == "unet" and self.pooling is None
+
+    def with_channels(self, modalities: int, classes: int) -> NetworkSettings:
+        """The network itself: a channel in per modality, a channel out per class and one for the background.
+
+        Pooling stays as given, or open. Weights that are named bring their architecture and are not looked at.
+
+        Raises
+        ------
+        ConfigError
+            If a network named by its paper has other channels.
+        """
+        own = self.model_dump(exclude={"weights"}) if self.name == "unet" else {"name": self.name}
+        try:
+            return NetworkSettings.model_validate(own | {"in_channels": modalities, "out_channels": classes + 1})
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"network: {message}") from None

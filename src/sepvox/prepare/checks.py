@@ -142,7 +142,7 @@ def check_same_shape(
     mend = (
         "its axes look reversed: check `axes`"
         if labels == image[::-1]
-        else "check that both files show the same volume"
+        else "check that both files show the same volume, then crop or pad this one (0: unlabelled, or outside the mask)"
     )
     raise InputError(
         f"{names[1]}: has shape {_times(labels)} (z y x), expected {expected}: axis {differing} differs; {mend}"

@@ -70,7 +70,7 @@ def read_sweep(experiment: NeuronsExperiment, model: str, volume: str, results: 
         If it was made from other fragments, labels or lookup tables, or with other settings.
     """
     path = Layout(results / experiment.experiment).sweep(model, volume)
-    sweep: dict[str, Any] = markers.read_json(path, "volume", "role", "thresholds")
+    sweep: dict[str, Any] = markers.read_json(path, "volume", "role", "thresholds", step=STEP)
     if sweep.get("made_from") != sources(experiment, model, volume, results):
         raise StaleError(
             f"{path}: made from other fragments, labels or lookup tables, or with other settings; run {STEP} again"

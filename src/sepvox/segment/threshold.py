@@ -12,6 +12,7 @@ from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 
 KEYS = ("threshold", "scoring", "chosen_on")
+STEP = "`sepvox choose`"
 
 
 def given_threshold(experiment: NeuronsExperiment, model: str, results: Path) -> dict[str, Any] | None:
@@ -39,17 +40,17 @@ def chosen_threshold(experiment: NeuronsExperiment, model: str, results: Path) -
         If it was chosen for another scoring.
     """
     path = Layout(results / experiment.experiment).threshold(model)
-    found = _read(path, "run `sepvox choose` again")
+    found = _read(path, f"run {STEP} again")
     scoring = experiment.segment.agglomerate.scoring
     if found["scoring"] != scoring:
         raise StaleError(
-            f"{path}: chosen for scoring {found['scoring']}, but segment.agglomerate.scoring is {scoring}; run `sepvox choose` again"
+            f"{path}: chosen for scoring {found['scoring']}, but segment.agglomerate.scoring is {scoring}; run {STEP} again"
         )
     return found
 
 
 def _read(path: Path, mend: str) -> dict[str, Any]:
-    found: dict[str, Any] = markers.read_json(path, *KEYS, mend=mend)
+    found: dict[str, Any] = markers.read_json(path, *KEYS, step=STEP, mend=mend)
     value = found["threshold"]
     if not isinstance(value, float) or not 0 < value < 1:
         raise StoreError(f"{path}: threshold is {value!r}, expected a number between 0 and 1; {mend}")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from sepvox import markers
 from sepvox.errors import ConfigError, InputError
@@ -160,10 +159,4 @@ def _network(experiment: ClassesExperiment) -> NetworkSettings:
         trained = read_class_model(Path(given.weights))
         check_trained_for(trained, experiment.classes, experiment.modalities, experiment.prepare)
         return trained.network
-    own = given.model_dump(exclude={"weights"}) if given.name == "unet" else {"name": given.name}
-    channels = {"in_channels": len(experiment.modalities), "out_channels": len(experiment.classes) + 1}
-    try:
-        return NetworkSettings.model_validate(own | channels)
-    except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"network: {message}") from None
+    return given.with_channels(len(experiment.modalities), len(experiment.classes))

@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
 from sepvox.config import load
 from sepvox.errors import ConfigError
-from sepvox.verbs.arguments import Model
+from sepvox.verbs.arguments import RESULTS, Model
 
 app = typer.Typer()
 
@@ -20,7 +20,7 @@ def view(
     model: Model = "main",
     screenshot: Annotated[Path | None, typer.Option(help="Save a PNG of the window and quit.")] = None,
 ) -> None:
-    """Open a volume's image, affinities, fragments, segmentation and truth in napari."""
+    """Open what there is of a volume, or of a subject, in napari: image, results and truth."""
     from sepvox.view.view import view as run
 
     run(folder, model, volume, screenshot)
@@ -45,23 +45,22 @@ def show_config(
 @app.command("model")
 def show_model(
     name: Annotated[
-        str, typer.Argument(metavar="NAME_OR_CONFIG", help="A network's name, or an experiment's YAML file.")
+        str,
+        typer.Argument(
+            metavar="NAME_OR_CONFIG", help="A network's name, an experiment's YAML file, or trained weights."
+        ),
     ],
+    model: Annotated[str | None, typer.Option(help="Model of the experiment; its first by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print a network's parameters, cost, receptive field and levels."""
-    from pydantic import TypeAdapter
+    from sepvox.inspect.network import network_of, notes
 
-    from sepvox.nets.settings import NetworkName, NetworkSettings
-
-    if name in get_args(NetworkName):
-        settings = NetworkSettings(name=TypeAdapter(NetworkName).validate_python(name))
-    elif Path(name).exists():
-        settings = load(name).network
-    else:
-        raise ConfigError(f"model {name}: neither a file nor one of {', '.join(get_args(NetworkName))}")
+    known = network_of(name, model, RESULTS)
     from sepvox.nets.describe import describe, render
-    from sepvox.nets.model_config import resolved
 
-    description = describe(resolved(settings))
-    typer.echo(json.dumps(description.as_json(), indent=1) if as_json else render(description))
+    description = describe(known.network)
+    if as_json:
+        typer.echo(json.dumps(description.as_json() | known.as_json(), indent=1))
+    else:
+        typer.echo("\n\n".join([render(description), *notes(known)]))
