@@ -49,6 +49,8 @@ NETWORK_KEYS = {
     "m": 3,
     "n": 1,
     "merge": "sum",
+    "transformation": "affine",
+    "temporal_axis": "y",
     "norm": "batch",
     "width": 7,
     "growth": 1.5,

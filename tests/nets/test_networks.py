@@ -116,6 +116,9 @@ def test_default_network_is_near_0_56_million_parameters():
 OPTIONS = [
     {},
     {"block": "dense"},
+    {"block": "tt"},
+    {"block": "tt", "transformation": "affine", "temporal_axis": "y"},
+    {"block": "tt", "transformation": "shared", "norm": "instance"},
     {"n": 1},
     {"m": 3, "width": 5},
     {"merge": "sum", "m": 3, "width": 5},
@@ -148,7 +151,7 @@ def test_published_builders_reach_every_parameter(name):
     assert [name for name, each in net.named_parameters() if each.grad is None or not each.grad.abs().max() > 0] == []
 
 
-@pytest.mark.parametrize("block", ["dense", "pmsc"])
+@pytest.mark.parametrize("block", ["dense", "pmsc", "tt"])
 def test_channels_last_computes_the_same(block):
     torch.manual_seed(0)
     net = build(NetworkSettings(**SMALL, block=block)).double()
@@ -172,7 +175,7 @@ def test_shape_that_cannot_be_pooled_is_refused():
         build(NetworkSettings(**SMALL))(torch.zeros(1, 1, 8, 8, 10))
 
 
-@pytest.mark.parametrize("block", ["dense", "pmsc"])
+@pytest.mark.parametrize("block", ["dense", "pmsc", "tt"])
 def test_without_normalisation_training_from_scratch_is_stable_and_learns(block):
     torch.manual_seed(0)
     net = build(NetworkSettings(width=8, depth=1, block=block)).to(memory_format=torch.channels_last_3d)

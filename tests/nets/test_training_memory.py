@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from sepvox.nets.architecture import architecture
 from sepvox.nets.build import build
-from sepvox.nets.memory import kept_bytes, parameters, training_bytes
+from sepvox.nets.memory import kept_bytes, kernel_bytes, parameters, training_bytes
 from sepvox.nets.settings import NetworkSettings
 
 PATCH = (8, 16, 16)
@@ -43,6 +43,9 @@ def _kept(net: nn.Module, image: Tensor, bfloat16: bool) -> int:
         {"norm": "batch"},
         {"block": "dense", "norm": "instance"},
         {"norm": "group"},
+        {"block": "tt"},
+        {"block": "tt", "transformation": "affine", "norm": "instance"},
+        {"block": "tt", "transformation": "shared", "temporal_axis": "x"},
         {"pooling": [[1, 2, 2], [2, 2, 2]], "in_channels": 4, "out_channels": 5},
     ],
     ids=str,
@@ -52,16 +55,17 @@ def test_kept_activations_and_parameters_are_torchs_own(options):
     net = build(settings)
     numbers = architecture(settings)
     measured = _kept(net, torch.zeros(2, settings.in_channels, *PATCH), False)
-    # Normalisations keep a mean and a deviation per channel beside.
-    assert measured == pytest.approx(2 * kept_bytes(numbers, PATCH), rel=0.02)
+    # Normalisations keep a mean and a deviation per channel beside; kernels are made once for all patches.
+    assert measured == pytest.approx(2 * kept_bytes(numbers, PATCH) + kernel_bytes(numbers), rel=0.02)
     assert parameters(numbers) == sum(parameter.numel() for parameter in net.parameters())
 
 
-@pytest.mark.parametrize("block", ["dense", "pmsc"])
+@pytest.mark.parametrize("block", ["dense", "pmsc", "tt"])
 def test_under_autocast_the_kept_activations_are_estimated_within_a_half(block):
     settings = NetworkSettings(width=6, depth=1, block=block)
+    numbers = architecture(settings)
     measured = _kept(build(settings), torch.zeros(1, 1, *PATCH), True)
-    assert 1 / 1.5 < measured / kept_bytes(architecture(settings), PATCH, 2) < 1.5
+    assert 1 / 1.5 < measured / (kept_bytes(numbers, PATCH, 2) + kernel_bytes(numbers, 2)) < 1.5
 
 
 def test_parameters_of_deep_supervision_are_counted():

@@ -39,7 +39,9 @@ def test_equal_weights_are_equal_files(tmp_path):
     assert len(contents) == 1
 
 
-@pytest.mark.parametrize("other", [{"width": 6}, {"depth": 2}, {"block": "dense"}, {"norm": "none"}], ids=str)
+@pytest.mark.parametrize(
+    "other", [{"width": 6}, {"depth": 2}, {"block": "dense"}, {"block": "tt"}, {"norm": "none"}], ids=str
+)
 def test_weights_of_another_network_are_refused_naming_the_tensor_and_both_shapes(tmp_path, other):
     path = tmp_path / "other.safetensors"
     save(path, _state(NetworkSettings(**{"width": 4, "depth": 1, "norm": "batch", **other})), {})

@@ -136,7 +136,7 @@ lengths = st.floats(0.1, 10)
     spacing=st.tuples(lengths, lengths, lengths),
     width=st.integers(1, 32),
     depth=st.integers(1, 5),
-    block=st.sampled_from(["dense", "pmsc"]),
+    block=st.sampled_from(["dense", "pmsc", "tt"]),
     memory=st.integers(GIB // 4, 16 * GIB),
 )
 def test_patch_is_always_admissible_and_fits(shape, spacing, width, depth, block, memory):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from sepvox.nets.settings import NetworkSettings
+from sepvox.nets.settings import NetworkSettings, Transformation
 
 Triple = tuple[int, int, int]
 
@@ -27,7 +27,7 @@ class Architecture:
     ----------
     name : str
         Name by which the configuration asks for it.
-    block, m, n, merge, norm
+    block, m, n, merge, norm, transformation
         As in `NetworkSettings`.
     widths : tuple of int
         Channels per level, from the input's resolution down; one more than there are poolings.
@@ -39,10 +39,12 @@ class Architecture:
         Channels of the image and of the output.
     supervised : tuple of int
         Lower levels whose decoders have an output of their own while the network is trained, from the finest down.
+    temporal_axis : int
+        Axis along which the slices of a `tt` kernel follow each other: 0, 1, 2 for z, y, x.
     """
 
     name: str
-    block: Literal["dense", "pmsc"]
+    block: Literal["dense", "pmsc", "tt"]
     m: int
     n: int
     merge: Literal["concat", "sum"]
@@ -53,6 +55,8 @@ class Architecture:
     in_channels: int
     out_channels: int
     supervised: tuple[int, ...] = ()
+    transformation: Transformation = "similarity"
+    temporal_axis: int = 0
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.pooling) + 1:
@@ -123,6 +127,8 @@ def architecture(settings: NetworkSettings) -> Architecture:
         in_channels=settings.in_channels,
         out_channels=len(settings.offsets) if settings.out_channels is None else settings.out_channels,
         supervised=tuple(range(1, settings.depth - 1)) if settings.deep_supervision else (),
+        transformation=settings.transformation,
+        temporal_axis="zyx".index(settings.temporal_axis),
     )
 
 

@@ -10,6 +10,7 @@ from sepvox.nets.convolution import Style, dense_block, transposed
 from sepvox.nets.gonda2018 import build_gonda2018
 from sepvox.nets.pmsc import PmSC
 from sepvox.nets.settings import NetworkSettings
+from sepvox.nets.tt import tt_block
 from sepvox.nets.unet import UNet
 
 
@@ -28,9 +29,11 @@ def build(settings: NetworkSettings) -> UNet:
 
 
 def _block(net: Architecture, style: Style, channels_in: int, channels_out: int) -> nn.Module:
-    """What one level computes: two dense convolutions, P_mSC_1 twice, or P_mSC_n once."""
+    """What one level computes: two dense or 3DTT convolutions, P_mSC_1 twice, or P_mSC_n once."""
     if net.block == "dense":
         return dense_block(channels_in, channels_out, style)
+    if net.block == "tt":
+        return tt_block(channels_in, channels_out, style, net.transformation, net.temporal_axis)
     channels = (channels_in, channels_out) if net.joint else (channels_in, channels_out, channels_out)
 
     def psc(before: int, after: int) -> PmSC:

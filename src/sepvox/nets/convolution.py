@@ -15,13 +15,14 @@ from torch import nn
 from sepvox.nets.architecture import RELEASED_SLOPE, Triple
 
 NormName = Literal["none", "batch", "group", "instance"]
+Padding = Literal["same", "valid"]
 
 
 @dataclass(frozen=True)
 class Style:
     """What all units of one network share: padding, normalisation, and the slope of the LeakyReLU for negative values."""
 
-    padding: Literal["same", "valid"] = "same"
+    padding: Padding = "same"
     norm: NormName = "none"
     slope: float = RELEASED_SLOPE
 
@@ -32,10 +33,15 @@ def unit(channels_in: int, channels_out: int, kernel: Triple, style: Style) -> n
     nn.init.kaiming_normal_(convolution.weight, a=style.slope, nonlinearity="leaky_relu")
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)
+    return activated(convolution, channels_out, style)
+
+
+def activated(convolution: nn.Module, channels: int, style: Style) -> nn.Sequential:
+    """A convolution that yields `channels`, with the normalisation and LeakyReLU that follow it."""
     activation = nn.LeakyReLU(style.slope, inplace=True)
     if style.norm == "none":
         return nn.Sequential(convolution, activation)
-    return nn.Sequential(convolution, _normalisation(style.norm, channels_out), activation)
+    return nn.Sequential(convolution, _normalisation(style.norm, channels), activation)
 
 
 def _normalisation(norm: NormName, channels: int) -> nn.Module:

@@ -1,23 +1,26 @@
 """What a network consists of, counted: parameters, multiply-accumulates, and where it looks.
 
-Nothing is computed on voxels: the network is built and run on torch's meta device, where tensors have shapes only. A *MAC*
-is one multiplication with its addition; biases, activations and poolings are not counted. MACs are those of one forward
-pass over the input shape that the description names, divided by the voxels that come out: with same padding that is a
-property of the network, with valid padding it falls as the input grows. The parameters include those that only training uses.
+Nothing is computed on voxels: the network is built and run on torch's meta device, where tensors have shapes only. MACs
+(`sepvox.nets.macs`) are those of one forward pass over the input shape that the description names, divided by the voxels
+that come out: with same padding that is a property of the network, with valid padding it falls as the input grows. The
+parameters include those that only training uses.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sepvox.nets.architecture import Triple, architecture
 from sepvox.nets.build import build
 from sepvox.nets.geometry import geometry
+from sepvox.nets.macs import count_macs
 from sepvox.nets.pmsc import PmSC
 from sepvox.nets.settings import NetworkSettings
+from sepvox.nets.tt import TTConv3d
 
 _INPUT: Triple = (132, 132, 132)
 
@@ -65,7 +68,7 @@ def describe(settings: NetworkSettings) -> Description:
     shape = where.admissible(_INPUT)
     with torch.device("meta"):
         net = build(settings).eval()
-        macs = _count_macs(net, torch.empty(1, architecture(settings).in_channels, *shape))
+        macs = count_macs(net, torch.empty(1, architecture(settings).in_channels, *shape))
     output = where.output_shape(shape)
     parts = [(level, "encoder", part) for level, part in enumerate(net.encoders)]
     for level in reversed(range(len(net.decoders))):
@@ -113,31 +116,19 @@ def render(description: Description) -> str:
         )
         for row in description.levels
     ]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (header, *rows)]
-    return "\n".join([*(f"{key:<22}{value}" for key, value in facts), "", *table])
+    return lay_out(facts, header, rows)
 
 
-def _convolutions(part: nn.Module) -> list[nn.Conv3d | nn.ConvTranspose3d]:
-    return [module for module in part.modules() if isinstance(module, nn.Conv3d | nn.ConvTranspose3d)]
+def lay_out(facts: Iterable[tuple[str, str]], header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Text of facts, one a line, and of a table below them."""
+    table = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+    return "\n".join([*(f"{key:<22}{value}" for key, value in facts), "", *lines])
 
 
-def _count_macs(net: nn.Module, image: Tensor) -> dict[nn.Module, int]:
-    """MACs of every convolution of `net` in one forward pass over `image`."""
-    macs: dict[nn.Module, int] = {}
-
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(module, nn.Conv3d | nn.ConvTranspose3d)
-        # A weight meets every output voxel of a convolution, every input voxel of a transposed one.
-        met = inputs[0] if isinstance(module, nn.ConvTranspose3d) else output
-        macs[module] = module.weight.numel() * prod(met.shape[2:])
-
-    handles = [module.register_forward_hook(count) for module in _convolutions(net)]
-    with torch.no_grad():
-        net(image)
-    for handle in handles:
-        handle.remove()
-    return macs
+def _convolutions(part: nn.Module) -> list[nn.Conv3d | nn.ConvTranspose3d | TTConv3d]:
+    return [module for module in part.modules() if isinstance(module, nn.Conv3d | nn.ConvTranspose3d | TTConv3d)]
 
 
 def _level(level: int, kind: str, part: nn.Module, macs: dict[nn.Module, int], voxels: int) -> LevelDescription:

@@ -13,8 +13,10 @@ v bytes per activation, every convolution keeps its input, which is what the act
 The *transient* part is what exists beside these at the turn from forward to backward: the loss (6 float32 values per
 voxel and output channel: logits, log-probabilities, probabilities, labels one-hot, and two products) and the gradients of
 the highest level's last activations (3 w v per voxel, w being its width). The *fixed* part are 5 float32 values per
-parameter (itself, its gradient, two moments of Adam, and its moving average) and the copy that autocast makes of it. What
-the libraries take for themselves (a GPU's context, the workspaces of convolutions) is not counted.
+parameter (itself, its gradient, two moments of Adam, and its moving average) and the copy that autocast makes of it, and
+the kernels that 3DTT convolutions make, in float32: all slices, the second once more, and for each filter and step 243
+values that interpolation keeps; of the slices there is autocast's copy too. What the libraries take for themselves (a GPU's
+context, the workspaces of convolutions) is not counted.
 """
 
 from math import prod
@@ -27,6 +29,11 @@ FLOAT_BYTES: Final = 4
 LOSS_VALUES: Final = 6
 GRADIENT_VALUES: Final = 3
 PARAMETER_VALUES: Final = 5
+KERNEL_VALUES: Final = 27
+SLICE_VALUES: Final = 9
+TT_STEPS: Final = 2
+# The weights between 9 and 9 voxels, and three times their two factors of 9 by 3.
+INTERPOLATION_VALUES: Final = 243
 
 
 def training_bytes(net: Architecture, patch: Triple, batch: int, value_bytes: int = FLOAT_BYTES) -> int:
@@ -48,7 +55,7 @@ def training_bytes(net: Architecture, patch: Triple, batch: int, value_bytes: in
     loss = LOSS_VALUES * FLOAT_BYTES * net.out_channels * supervised
     gradients = GRADIENT_VALUES * net.widths[0] * value_bytes * voxels
     fixed = (PARAMETER_VALUES * FLOAT_BYTES + _cast_bytes(value_bytes)) * parameters(net)
-    return batch * (kept_bytes(net, patch, value_bytes) + loss + gradients) + fixed
+    return batch * (kept_bytes(net, patch, value_bytes) + loss + gradients) + fixed + kernel_bytes(net, value_bytes)
 
 
 def kept_bytes(net: Architecture, patch: Triple, value_bytes: int = FLOAT_BYTES) -> int:
@@ -66,15 +73,33 @@ def kept_bytes(net: Architecture, patch: Triple, value_bytes: int = FLOAT_BYTES)
     return total
 
 
+def kernel_bytes(net: Architecture, value_bytes: int = FLOAT_BYTES) -> int:
+    """Bytes of the kernels of 3DTT convolutions, and of what making them keeps for the backward pass; 0 without these."""
+    if net.block != "tt":
+        return 0
+    pair = (KERNEL_VALUES + SLICE_VALUES) * FLOAT_BYTES + KERNEL_VALUES * _cast_bytes(value_bytes)
+    each = _tt_matrices(net) * INTERPOLATION_VALUES * FLOAT_BYTES
+    layers = [layer for block in _blocks(net) for layer in _applications(net, *block)]
+    return sum(after * (before * pair + each) for before, after in layers)
+
+
 def parameters(net: Architecture) -> int:
     """Trained parameters; exact for networks of the practical family, near it for the published ones."""
-    total = 0
-    for level, (before, width) in enumerate(zip((net.in_channels, *net.widths), net.widths, strict=False)):
-        total += _block_parameters(net, before, width)
-        if level < len(net.pooling):
-            total += _block_parameters(net, 2 * width, width)
-            total += net.widths[level + 1] * width * prod(net.pooling[level])
+    total = sum(_block_parameters(net, before, after) for before, after in _blocks(net))
+    for level, factors in enumerate(net.pooling):
+        total += net.widths[level + 1] * net.widths[level] * prod(factors)
     return total + sum((net.widths[level] + 1) * net.out_channels for level in (0, *net.supervised))
+
+
+def _blocks(net: Architecture) -> list[tuple[int, int]]:
+    """Channels in and out of every encoder and decoder."""
+    encoders = zip((net.in_channels, *net.widths), net.widths, strict=False)
+    return [*encoders, *((2 * width, width) for width in net.widths[: len(net.pooling)])]
+
+
+def _tt_matrices(net: Architecture) -> int:
+    """Transformations per filter of a 3DTT convolution."""
+    return 1 if net.transformation == "shared" else TT_STEPS
 
 
 def _shrinkage(net: Architecture, level: int) -> int:
@@ -107,7 +132,7 @@ def _block_bytes(net: Architecture, channels_in: int, channels_out: int, value_b
     unit = _unit_bytes(net, value_bytes)
     total = 0
     for before, after in _applications(net, channels_in, channels_out):
-        if net.block == "dense":
+        if net.block != "pmsc":
             total += after * unit
             continue
         planes = net.m * net.n * stream_width(before, after, net.m)
@@ -123,7 +148,11 @@ def _block_parameters(net: Architecture, channels_in: int, channels_out: int) ->
     total = 0
     for before, after in _applications(net, channels_in, channels_out):
         if net.block == "dense":
-            total += after * (27 * before + shift)
+            total += after * (KERNEL_VALUES * before + shift)
+            continue
+        if net.block == "tt":
+            each = 6 if net.transformation == "affine" else 4
+            total += after * (SLICE_VALUES * before + each * _tt_matrices(net) + shift)
             continue
         width = stream_width(before, after, net.m)
         each = after // net.m if net.merge == "concat" else after

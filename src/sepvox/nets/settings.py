@@ -11,10 +11,11 @@ from sepvox.errors import ConfigError
 from sepvox.settings import NEAREST_OFFSETS, Offset, Positive, PositiveFloat, Settings, Shape
 
 NetworkName = Literal["unet", "gonda2018-3d", "gonda2018-p1sc1", "gonda2018-p2sc2", "gonda2018-p3sc2"]
+Transformation = Literal["similarity", "affine", "shared"]
 
 
 class NetworkSettings(Settings):
-    """A U-Net whose block is dense or parallel separable, or a network named by its paper."""
+    """A U-Net whose block is dense, parallel separable or 3DTT, or a network named by its paper."""
 
     # Keys that an experiment's task does not leave to its user, and why: they keep their defaults, and schema and
     # documentation leave them out.
@@ -23,13 +24,20 @@ class NetworkSettings(Settings):
     name: NetworkName = Field(
         "unet", description="`unet`, or a published network by name, whose other fields are then fixed."
     )
-    block: Literal["dense", "pmsc"] = Field(
-        "pmsc", description="Block of each level: two dense 3D convolutions, or P_mSC_n."
+    block: Literal["dense", "pmsc", "tt"] = Field(
+        "pmsc", description="Block of each level: two dense 3D convolutions, P_mSC_n, or two 3DTT convolutions."
     )
     m: Positive = Field(2, le=3, description="Parallel streams of a P_mSC_n block, 1 to 3.")
     n: Positive = Field(2, description="2D convolutions per stream of a P_mSC_n block.")
     merge: Literal["concat", "sum"] = Field(
         "concat", description="How streams are merged: concatenated (as released) or summed (supplement, Eq. 7)."
+    )
+    transformation: Transformation = Field(
+        "similarity",
+        description="What makes each slice of a tt kernel from the one before: scale, rotation and translation per step, a free 2×3 matrix per step (affine), or one scale, rotation and translation for all steps (shared).",
+    )
+    temporal_axis: Literal["z", "y", "x"] = Field(
+        "z", description="Axis along which the slices of a tt kernel follow each other."
     )
     norm: Literal["none", "batch", "group", "instance"] = Field(
         "none", description="Normalisation after each convolution; group and instance exclude exact prediction."
@@ -100,7 +108,7 @@ class NetworkSettings(Settings):
 
 
 class NeuronNetworkSettings(NetworkSettings):
-    """A network for affinities: a U-Net whose block is dense or parallel separable, or a network named by its paper."""
+    """A network for affinities: a U-Net whose block is dense, parallel separable or 3DTT, or a network named by its paper."""
 
     refused: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("in_channels", "out_channels", "deep_supervision"), "belongs to the task classes"
