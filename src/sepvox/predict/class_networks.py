@@ -22,6 +22,7 @@ from sepvox.blocks import Box, Lattice, Triple, triple
 from sepvox.errors import ConfigError, InputError
 from sepvox.nets import weights
 from sepvox.nets.build import build
+from sepvox.nets.tt import materialised
 from sepvox.ome_zarr import Geometry, Spec
 from sepvox.predict.class_model import ClassModel, check_ensemble, common_tile
 from sepvox.predict.class_tiles import Forward, Mirror, Volume, mirrors_along, passes_of, predict_box
@@ -89,7 +90,8 @@ def load_forward(models: Sequence[ClassModel], settings: ClassPredictSettings) -
     for model in models:
         network = build(model.network)
         weights.load_into(network, model.weights)
-        networks.append(convert_conv3d_weight_memory_format(network.eval().to(device), torch.channels_last_3d))
+        ready = materialised(network).eval().to(device)
+        networks.append(convert_conv3d_weight_memory_format(ready, torch.channels_last_3d))
     half = settings.precision == "bfloat16" or (
         settings.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
     )

@@ -20,6 +20,7 @@ from sepvox.errors import ConfigError, StaleError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.nets import weights
 from sepvox.nets.build import build
+from sepvox.nets.tt import materialised
 from sepvox.predict.job import PredictJob, predict_job
 from sepvox.predict.settings import PredictSettings
 from sepvox.predict.tiles import Forward, Tiler, Volume, to_uint8, torch_forward
@@ -162,7 +163,7 @@ def _forward(job: PredictJob, device: torch.device) -> Forward:
     torch.backends.cudnn.allow_tf32 = False
     network = build(job.network)
     weights.load_into(network, job.weights)
-    convert_conv3d_weight_memory_format(network.eval().to(device), torch.channels_last_3d)
+    convert_conv3d_weight_memory_format(materialised(network).eval().to(device), torch.channels_last_3d)
     autocast: Any = torch.autocast(
         device.type, dtype=torch.bfloat16, enabled=_precision(job.settings, device) == "bfloat16"
     )
