@@ -15,6 +15,7 @@ from sepvox.errors import ConfigError
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.inspect.plans import open_network
 from sepvox.layout import Layout
+from sepvox.nets.classifiers import CLASSIFIER_NAMES
 from sepvox.nets.model_config import read_network, resolved
 from sepvox.nets.settings import NetworkName, NetworkSettings
 
@@ -75,7 +76,8 @@ def network_of(name: str, model: str | None, results: Path) -> KnownNetwork:
     if name in get_args(NetworkName):
         found = KnownNetwork(NetworkSettings(name=TypeAdapter(NetworkName).validate_python(name)), name)
     elif not path.exists():
-        raise ConfigError(f"model {name}: neither a file nor one of {', '.join(get_args(NetworkName))}")
+        known = ", ".join((*get_args(NetworkName), *CLASSIFIER_NAMES))
+        raise ConfigError(f"model {name}: neither a file nor one of {known} (C1, C2: numbers of filters)")
     elif path.name == "config.json" or path.suffix == ".safetensors":
         found = KnownNetwork(read_network(path.with_name("config.json"), "model"), name)
     else:

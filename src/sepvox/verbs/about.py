@@ -53,9 +53,19 @@ def show_model(
     model: Annotated[str | None, typer.Option(help="Model of the experiment; its first by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print a network's parameters, cost, receptive field and levels."""
+    """Print a network's parameters, cost, receptive field and levels, or a classifier's layers."""
     from sepvox.inspect.network import network_of, notes
+    from sepvox.nets.classifiers import classifier
 
+    found = classifier(name)
+    if found is not None:
+        if model is not None:
+            raise ConfigError(f"--model {model}: {name} is one network and no experiment; leave it out")
+        from sepvox.nets.describe_classifier import describe_classifier, render_classifier
+
+        clips = describe_classifier(found)
+        typer.echo(json.dumps(clips.as_json(), indent=1) if as_json else render_classifier(clips))
+        return
     known = network_of(name, model, RESULTS)
     from sepvox.nets.describe import describe, render
 
