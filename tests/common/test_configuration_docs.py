@@ -49,6 +49,8 @@ NETWORK_KEYS = {
     "m": 3,
     "n": 1,
     "merge": "sum",
+    "linear_streams": True,
+    "stream_widths": [[3, 4]] * 7,
     "norm": "batch",
     "width": 7,
     "growth": 1.5,

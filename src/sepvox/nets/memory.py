@@ -6,7 +6,8 @@ v bytes per activation, every convolution keeps its input, which is what the act
 - a unit of c channels keeps c v bytes per voxel: its LeakyReLU works in place, so that its result and the next
   convolution's input are one. Batch and instance normalisation keep their input as well: 2 c v. Group normalisation is
   computed in float32 by autocast, input and result: at v = 2 it keeps (4 + 4 + 2) c;
-- streams that are joined keep, beside their own results, the joined copy: c v;
+- streams that are joined keep, beside their own results, the joined copy: c v. Linear streams keep what is between their
+  convolutions, c v, and the joined result as a unit does;
 - a pooling keeps its result, c v, and 8 c bytes of indices, per voxel of the level below;
 - a decoder keeps the joined skip and upsampled image: 2 c v.
 
@@ -20,7 +21,7 @@ the libraries take for themselves (a GPU's context, the workspaces of convolutio
 from math import prod
 from typing import Final
 
-from sepvox.nets.architecture import Architecture, Triple, stream_width
+from sepvox.nets.architecture import Architecture, Part, Triple
 
 INDEX_BYTES: Final = 8
 FLOAT_BYTES: Final = 4
@@ -54,25 +55,23 @@ def training_bytes(net: Architecture, patch: Triple, batch: int, value_bytes: in
 def kept_bytes(net: Architecture, patch: Triple, value_bytes: int = FLOAT_BYTES) -> int:
     """Bytes of activations that the forward pass over one patch keeps for the backward pass."""
     total = net.in_channels * (FLOAT_BYTES + _cast_bytes(value_bytes)) * prod(patch)
-    before = net.in_channels
     for level, width in enumerate(net.widths):
         voxels = prod(patch) // _shrinkage(net, level)
-        total += voxels * _block_bytes(net, before, width, value_bytes)
+        total += voxels * _block_bytes(net, "encoder", level, value_bytes)
         if level > 0:
-            total += voxels * before * (value_bytes + INDEX_BYTES)
+            total += voxels * net.widths[level - 1] * (value_bytes + INDEX_BYTES)
         if level < len(net.pooling):
-            total += voxels * (2 * width * value_bytes + _block_bytes(net, 2 * width, width, value_bytes))
-        before = width
+            total += voxels * (2 * width * value_bytes + _block_bytes(net, "decoder", level, value_bytes))
     return total
 
 
 def parameters(net: Architecture) -> int:
     """Trained parameters; exact for networks of the practical family, near it for the published ones."""
     total = 0
-    for level, (before, width) in enumerate(zip((net.in_channels, *net.widths), net.widths, strict=False)):
-        total += _block_parameters(net, before, width)
+    for level, width in enumerate(net.widths):
+        total += _block_parameters(net, "encoder", level)
         if level < len(net.pooling):
-            total += _block_parameters(net, 2 * width, width)
+            total += _block_parameters(net, "decoder", level)
             total += net.widths[level + 1] * width * prod(net.pooling[level])
     return total + sum((net.widths[level] + 1) * net.out_channels for level in (0, *net.supervised))
 
@@ -87,12 +86,6 @@ def _cast_bytes(value_bytes: int) -> int:
     return 0 if value_bytes == FLOAT_BYTES else value_bytes
 
 
-def _applications(net: Architecture, channels_in: int, channels_out: int) -> list[tuple[int, int]]:
-    """Channels in and out of the blocks of one level, one after the other."""
-    first = [(channels_in, channels_out)]
-    return first if net.joint else [*first, (channels_out, channels_out)]
-
-
 def _unit_bytes(net: Architecture, value_bytes: int) -> int:
     """Bytes per channel and voxel that a convolution, its normalisation and its LeakyReLU keep."""
     if net.norm == "none":
@@ -102,31 +95,40 @@ def _unit_bytes(net: Architecture, value_bytes: int) -> int:
     return 2 * value_bytes
 
 
-def _block_bytes(net: Architecture, channels_in: int, channels_out: int, value_bytes: int) -> int:
-    """Bytes per voxel that one level's block keeps, its result included and its input not."""
+def _block_bytes(net: Architecture, part: Part, level: int, value_bytes: int) -> int:
+    """Bytes per voxel that one level's encoder or decoder keeps, its result included and its input not."""
     unit = _unit_bytes(net, value_bytes)
     total = 0
-    for before, after in _applications(net, channels_in, channels_out):
+    for block in net.applications(part, level):
+        after = block.channels_out
         if net.block == "dense":
             total += after * unit
             continue
-        planes = net.m * net.n * stream_width(before, after, net.m)
-        lines = after if net.merge == "concat" else net.m * after
-        joined = after * value_bytes if net.m > 1 else 0
+        streams = sum(width > 0 for width in block.stream_widths)
+        planes = net.n * sum(block.stream_widths)
+        if net.linear_streams:
+            total += planes * value_bytes + after * unit
+            continue
+        lines = after if net.merge == "concat" else streams * after
+        joined = after * value_bytes if streams > 1 else 0
         total += (planes + lines) * unit + joined
     return total
 
 
-def _block_parameters(net: Architecture, channels_in: int, channels_out: int) -> int:
+def _block_parameters(net: Architecture, part: Part, level: int) -> int:
     """Weights of one level's convolutions, and their biases or the two factors of each normalised channel."""
     shift = 1 if net.norm == "none" else 2
+    # Linear streams have these once, after the merge.
+    within = 0 if net.linear_streams else shift
     total = 0
-    for before, after in _applications(net, channels_in, channels_out):
+    for block in net.applications(part, level):
+        before, after = block.channels_in, block.channels_out
         if net.block == "dense":
             total += after * (27 * before + shift)
             continue
-        width = stream_width(before, after, net.m)
         each = after // net.m if net.merge == "concat" else after
-        planes = width * (9 * before + shift) + (net.n - 1) * width * (9 * width + shift)
-        total += net.m * (planes + each * ((2 * net.n + 1) * width + shift))
+        for width in filter(None, block.stream_widths):
+            planes = width * (9 * before + within) + (net.n - 1) * width * (9 * width + within)
+            total += planes + each * ((2 * net.n + 1) * width + within)
+        total += after * (shift - within)
     return total
