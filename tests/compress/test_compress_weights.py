@@ -31,7 +31,8 @@ TRAIN = {
     "workers": 0,
     "ema": 0,
     "tensorboard": False,
-    "learning_rate": 1e-5,
+    "warmup": 0,
+    "learning_rate": 1e-3,
 }
 EXPERIMENT = {
     "experiment": "small",
@@ -129,7 +130,7 @@ def test_a_trained_experiment_is_compressed_and_its_weights_are_trained_further(
     before, after = weights.load(start), weights.load(source)
     for name, tensor in before.items():
         assert not torch.equal(after[name], tensor), name
-        np.testing.assert_allclose(after[name], tensor, atol=1e-4)
+        np.testing.assert_allclose(after[name], tensor, atol=0.01)
     losses = [json.loads(line).get("validation_loss") for line in Layout(results / "small").metrics("main").open()]
     assert np.isfinite([loss for loss in losses if loss is not None]).all()
 

@@ -68,6 +68,7 @@ def test_parameters_and_kernels_are_as_reported(budget):
             assert sum(row.terms) == 3
 
 
+@torch.no_grad()
 def test_reported_errors_are_those_of_the_streams_in_the_network():
     net, settings = dense()
     made = compress(net, settings, Budget(terms=5))
@@ -82,7 +83,7 @@ def test_errors_fall_with_the_budget():
     net, settings = dense()
     errors = [
         [row.error for row in compress(net, settings, budget).convolutions]
-        for budget in (Budget(terms=2), Budget(terms=6), Budget(share=0.9), ALL)
+        for budget in (Budget(terms=2), Budget(terms=6), Budget(terms=8), ALL)
     ]
     assert [sorted(column, reverse=True) for column in zip(*errors, strict=True)] == [
         list(column) for column in zip(*errors, strict=True)
