@@ -51,6 +51,8 @@ NETWORK_KEYS = {
     "merge": "sum",
     "transformation": "affine",
     "temporal_axis": "y",
+    "linear_streams": True,
+    "stream_widths": [[3, 4]] * 7,
     "norm": "batch",
     "width": 7,
     "growth": 1.5,

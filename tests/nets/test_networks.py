@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from sepvox.nets.architecture import PUBLISHED, intermediate_width
@@ -55,6 +56,43 @@ def test_streams_yield_their_share_when_concatenated_and_all_channels_when_summe
     result = block(image)
     assert result.shape[1] == block.out_channels == together
     torch.testing.assert_close(result, expected)
+
+
+def test_linear_streams_have_one_activation_and_one_bias_after_a_sum():
+    block = PmSC(6, 12, 3, 1, "sum", style=Style(), linear=True)
+    assert [each.bias is not None for each in block.modules() if isinstance(each, nn.Conv3d)] == [False, True] + [
+        False
+    ] * 4
+    assert sum(isinstance(each, nn.LeakyReLU) for each in block.modules()) == 1
+    concatenated = PmSC(6, 12, 3, 1, style=Style(norm="batch"), linear=True)
+    assert not any(each.bias is not None for each in concatenated.modules() if isinstance(each, nn.Conv3d))
+    assert [each.num_features for each in concatenated.modules() if isinstance(each, nn.BatchNorm3d)] == [12]
+
+
+def test_stream_widths_are_those_between_the_convolutions_in_the_order_of_encoders_then_decoders():
+    widths = [[1, 2], [3, 0], [4, 5], [0, 6], [7, 8], [9, 10]]
+    settings = NetworkSettings(width=4, depth=1, n=1, merge="sum", stream_widths=widths)
+    net = build(settings)
+    blocks = [block for level in (*net.encoders, *net.decoders) for block in level]
+    found = [[stream[0][0].out_channels for stream in block.streams] for block in blocks]
+    assert found == [[each for each in row if each] for row in widths]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"block": "dense"}, "block dense has no streams"),
+        ({"depth": 1}, "has 6 entries for 3 P_mSC_n blocks"),
+        ({"n": 1, "m": 3}, r"stream_widths\[0\] has 2 widths for m 3"),
+        ({"n": 1, "merge": "concat"}, r"stream_widths\[2\] is \[0, 1\]"),
+        ({"n": 1, "stream_widths": [[0, 0]] + [[1, 1]] * 5}, r"stream_widths\[0\] is \[0, 0\]"),
+    ],
+    ids=str,
+)
+def test_stream_widths_that_fit_no_network_are_refused(options, message):
+    given = {"depth": 1, "merge": "sum", "stream_widths": [[1, 1], [1, 1], [0, 1], [1, 1], [1, 1], [1, 1]], **options}
+    with pytest.raises(ValidationError, match=message):
+        NetworkSettings(**given)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -126,6 +164,9 @@ OPTIONS = [
     {"norm": "group"},
     {"norm": "instance"},
     {"pooling": [[1, 2, 2], [2, 2, 2]]},
+    {"m": 3, "n": 1, "merge": "sum", "linear_streams": True},
+    {"linear_streams": True, "norm": "group"},
+    {"n": 1, "merge": "sum", "linear_streams": True, "stream_widths": [[3, 0], [5, 2]] * 5},
     {"growth": 1.5, "offsets": [[-1, 0, 0], [0, -1, 0], [0, 0, -1], [-3, 0, 0]]},
 ]
 

@@ -51,8 +51,13 @@ class ClassesExperiment(Experiment):
         for model in self.runs():
             variant = self.variant(model)
             variant._check_weights()
+            variant._check_levels()
             variant._check_patch()
         return self
+
+    def _check_levels(self) -> None:
+        if self.network.stream_widths is not None and self.network.pooling_is_open:
+            raise ValueError("network.stream_widths: the number of levels is planned; give network.pooling too")
 
     def _check_patch(self) -> None:
         if self.train is None or self.train.patch is None or self.network.weights or self.network.pooling is None:

@@ -15,6 +15,7 @@ from typing import Literal
 from sepvox.nets.settings import NetworkSettings, Transformation
 
 Triple = tuple[int, int, int]
+Part = Literal["encoder", "decoder"]
 
 RELEASED_SLOPE = 0.005
 
@@ -27,7 +28,7 @@ class Architecture:
     ----------
     name : str
         Name by which the configuration asks for it.
-    block, m, n, merge, norm, transformation
+    block, m, n, merge, linear_streams, stream_widths, norm, transformation
         As in `NetworkSettings`.
     widths : tuple of int
         Channels per level, from the input's resolution down; one more than there are poolings.
@@ -57,6 +58,8 @@ class Architecture:
     supervised: tuple[int, ...] = ()
     transformation: Transformation = "similarity"
     temporal_axis: int = 0
+    linear_streams: bool = False
+    stream_widths: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.pooling) + 1:
@@ -71,6 +74,34 @@ class Architecture:
     def reach(self) -> int:
         """Voxels along each axis and to each side that one level's convolutions look at."""
         return self.n if self.joint else 2
+
+    def channels(self, part: Part, level: int) -> tuple[int, int]:
+        """Channels in and out of a level's encoder or decoder."""
+        after = self.widths[level]
+        if part == "decoder":
+            return 2 * after, after
+        return (self.widths[level - 1] if level else self.in_channels), after
+
+    def applications(self, part: Part, level: int) -> tuple["Application", ...]:
+        """The blocks that a level's encoder or decoder applies, one after the other."""
+        before, after = self.channels(part, level)
+        channels = ((before, after),) if self.joint else ((before, after), (after, after))
+        if self.block != "pmsc":
+            return tuple(Application(*each, ()) for each in channels)
+        if self.stream_widths is None:
+            return tuple(Application(*each, (stream_width(*each, self.m),) * self.m) for each in channels)
+        first = (level if part == "encoder" else len(self.widths) + level) * len(channels)
+        widths = self.stream_widths[first : first + len(channels)]
+        return tuple(Application(*each, own) for each, own in zip(channels, widths, strict=True))
+
+
+@dataclass(frozen=True)
+class Application:
+    """One block of a level: channels in and out, and those between the convolutions of each stream, if it has any."""
+
+    channels_in: int
+    channels_out: int
+    stream_widths: tuple[int, ...]
 
 
 def _published(name: str, block: Literal["dense", "pmsc"], m: int, n: int) -> Architecture:
@@ -126,6 +157,8 @@ def architecture(settings: NetworkSettings) -> Architecture:
         padding="same",
         in_channels=settings.in_channels,
         out_channels=len(settings.offsets) if settings.out_channels is None else settings.out_channels,
+        linear_streams=settings.linear_streams,
+        stream_widths=settings.stream_widths,
         supervised=tuple(range(1, settings.depth - 1)) if settings.deep_supervision else (),
         transformation=settings.transformation,
         temporal_axis="zyx".index(settings.temporal_axis),

@@ -1,11 +1,10 @@
 """Networks by the configuration's names."""
 
 from functools import partial
-from itertools import pairwise
 
 from torch import nn
 
-from sepvox.nets.architecture import Architecture, Triple, architecture, stream_width
+from sepvox.nets.architecture import Application, Architecture, Part, Triple, architecture
 from sepvox.nets.convolution import Style, dense_block, transposed
 from sepvox.nets.gonda2018 import build_gonda2018
 from sepvox.nets.pmsc import PmSC
@@ -25,21 +24,37 @@ def build(settings: NetworkSettings) -> UNet:
     if net.name != "unet":
         return build_gonda2018(net)
     block = partial(_block, net, Style(padding=net.padding, norm=net.norm))
-    return UNet(net.in_channels, net.out_channels, net.widths, net.pooling, block, block, _upsampling, net.supervised)
+    return UNet(
+        channels_out=net.out_channels,
+        widths=net.widths,
+        pooling=net.pooling,
+        encoder=partial(block, "encoder"),
+        decoder=partial(block, "decoder"),
+        upsampling=_upsampling,
+        supervised=net.supervised,
+    )
 
 
-def _block(net: Architecture, style: Style, channels_in: int, channels_out: int) -> nn.Module:
+def _block(net: Architecture, style: Style, part: Part, level: int) -> nn.Module:
     """What one level computes: two dense or 3DTT convolutions, P_mSC_1 twice, or P_mSC_n once."""
     if net.block == "dense":
-        return dense_block(channels_in, channels_out, style)
+        return dense_block(*net.channels(part, level), style)
     if net.block == "tt":
-        return tt_block(channels_in, channels_out, style, net.transformation, net.temporal_axis)
-    channels = (channels_in, channels_out) if net.joint else (channels_in, channels_out, channels_out)
+        return tt_block(*net.channels(part, level), style, net.transformation, net.temporal_axis)
+    return nn.Sequential(*(_psc(net, style, application) for application in net.applications(part, level)))
 
-    def psc(before: int, after: int) -> PmSC:
-        return PmSC(before, after, net.m, net.n, net.merge, style=style, width=stream_width(before, after, net.m))
 
-    return nn.Sequential(*(psc(before, after) for before, after in pairwise(channels)))
+def _psc(net: Architecture, style: Style, application: Application) -> PmSC:
+    return PmSC(
+        application.channels_in,
+        application.channels_out,
+        net.m,
+        net.n,
+        net.merge,
+        style=style,
+        widths=application.stream_widths,
+        linear=net.linear_streams,
+    )
 
 
 def _upsampling(channels_in: int, channels_out: int, factors: Triple) -> nn.Module:

@@ -29,19 +29,31 @@ class Style:
 
 def unit(channels_in: int, channels_out: int, kernel: Triple, style: Style) -> nn.Sequential:
     """Convolution, normalisation, LeakyReLU. The convolution has a bias unless a normalisation follows and has its own."""
-    convolution = nn.Conv3d(channels_in, channels_out, kernel, padding=style.padding, bias=style.norm == "none")
-    nn.init.kaiming_normal_(convolution.weight, a=style.slope, nonlinearity="leaky_relu")
-    if convolution.bias is not None:
-        nn.init.zeros_(convolution.bias)
-    return activated(convolution, channels_out, style)
+    first = convolution(channels_in, channels_out, kernel, style, bias=style.norm == "none")
+    return nn.Sequential(first, *activation(channels_out, style))
 
 
-def activated(convolution: nn.Module, channels: int, style: Style) -> nn.Sequential:
-    """A convolution that yields `channels`, with the normalisation and LeakyReLU that follow it."""
-    activation = nn.LeakyReLU(style.slope, inplace=True)
-    if style.norm == "none":
-        return nn.Sequential(convolution, activation)
-    return nn.Sequential(convolution, _normalisation(style.norm, channels), activation)
+def convolution(
+    channels_in: int,
+    channels_out: int,
+    kernel: Triple,
+    style: Style,
+    *,
+    bias: bool,
+    before: Literal["leaky_relu", "linear"] = "leaky_relu",
+) -> nn.Conv3d:
+    """A convolution whose weights begin as suits what it stands before: a LeakyReLU, or another convolution."""
+    layer = nn.Conv3d(channels_in, channels_out, kernel, padding=style.padding, bias=bias)
+    nn.init.kaiming_normal_(layer.weight, a=style.slope, nonlinearity=before)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def activation(channels: int, style: Style) -> nn.Sequential:
+    """A normalisation where one is asked for, then a LeakyReLU."""
+    slope = nn.LeakyReLU(style.slope, inplace=True)
+    return nn.Sequential(slope) if style.norm == "none" else nn.Sequential(_normalisation(style.norm, channels), slope)
 
 
 def _normalisation(norm: NormName, channels: int) -> nn.Module:

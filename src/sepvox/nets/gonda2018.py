@@ -7,11 +7,10 @@ computes its intermediate width from 648 input channels.
 """
 
 from functools import partial
-from itertools import pairwise
 
 from torch import nn
 
-from sepvox.nets.architecture import Architecture, Triple, intermediate_width
+from sepvox.nets.architecture import Architecture, Part, Triple, intermediate_width
 from sepvox.nets.convolution import Style, dense_block, project, transposed
 from sepvox.nets.pmsc import PmSC
 from sepvox.nets.unet import UNet
@@ -21,28 +20,25 @@ _STYLE = Style(padding="valid")
 
 def build_gonda2018(net: Architecture) -> UNet:
     """Build one of `architecture.PUBLISHED`; the output are the logits of its three affinities."""
-    dense = net.block == "dense"
     return UNet(
-        channels_in=net.in_channels,
         channels_out=net.out_channels,
         widths=net.widths,
         pooling=net.pooling,
-        encoder=_dense if dense else partial(_pmsc, net.m, net.n, None),
-        decoder=_dense if dense else partial(_pmsc, net.m, net.n, net.widths[-1]),
-        upsampling=partial(_upsampling, dense),
+        encoder=partial(_block, net, "encoder"),
+        decoder=partial(_block, net, "decoder"),
+        upsampling=partial(_upsampling, net.block == "dense"),
     )
 
 
-def _dense(channels_in: int, channels_out: int) -> nn.Module:
-    return dense_block(channels_in, channels_out, _STYLE)
-
-
-def _pmsc(m: int, n: int, counted_in: int | None, channels_in: int, channels_out: int) -> nn.Module:
-    """One level's block; `counted_in` takes the place of its input channels in the intermediate width."""
-    width = intermediate_width(counted_in or channels_in, channels_out, m)
-    applications = 2 if n == 1 else 1
-    channels = (channels_in, *(channels_out,) * applications)
-    return nn.Sequential(*(PmSC(a, b, m, n, style=_STYLE, width=width) for a, b in pairwise(channels)))
+def _block(net: Architecture, part: Part, level: int) -> nn.Module:
+    """One level's block."""
+    channels_in, channels_out = net.channels(part, level)
+    if net.block == "dense":
+        return dense_block(channels_in, channels_out, _STYLE)
+    counted_in = net.widths[-1] if part == "decoder" else channels_in
+    widths = (intermediate_width(counted_in, channels_out, net.m),) * net.m
+    channels = [(each.channels_in, each.channels_out) for each in net.applications(part, level)]
+    return nn.Sequential(*(PmSC(*each, net.m, net.n, style=_STYLE, widths=widths) for each in channels))
 
 
 def _upsampling(channelwise: bool, channels_in: int, channels_out: int, factors: Triple) -> nn.Module:

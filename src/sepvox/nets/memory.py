@@ -6,7 +6,8 @@ v bytes per activation, every convolution keeps its input, which is what the act
 - a unit of c channels keeps c v bytes per voxel: its LeakyReLU works in place, so that its result and the next
   convolution's input are one. Batch and instance normalisation keep their input as well: 2 c v. Group normalisation is
   computed in float32 by autocast, input and result: at v = 2 it keeps (4 + 4 + 2) c;
-- streams that are joined keep, beside their own results, the joined copy: c v;
+- streams that are joined keep, beside their own results, the joined copy: c v. Linear streams keep what is between their
+  convolutions, c v, and the joined result as a unit does;
 - a pooling keeps its result, c v, and 8 c bytes of indices, per voxel of the level below;
 - a decoder keeps the joined skip and upsampled image: 2 c v.
 
@@ -22,7 +23,7 @@ context, the workspaces of convolutions) is not counted.
 from math import prod
 from typing import Final
 
-from sepvox.nets.architecture import Architecture, Triple, stream_width
+from sepvox.nets.architecture import Application, Architecture, Part, Triple
 
 INDEX_BYTES: Final = 8
 FLOAT_BYTES: Final = 4
@@ -61,15 +62,13 @@ def training_bytes(net: Architecture, patch: Triple, batch: int, value_bytes: in
 def kept_bytes(net: Architecture, patch: Triple, value_bytes: int = FLOAT_BYTES) -> int:
     """Bytes of activations that the forward pass over one patch keeps for the backward pass."""
     total = net.in_channels * (FLOAT_BYTES + _cast_bytes(value_bytes)) * prod(patch)
-    before = net.in_channels
     for level, width in enumerate(net.widths):
         voxels = prod(patch) // _shrinkage(net, level)
-        total += voxels * _block_bytes(net, before, width, value_bytes)
+        total += voxels * _block_bytes(net, "encoder", level, value_bytes)
         if level > 0:
-            total += voxels * before * (value_bytes + INDEX_BYTES)
+            total += voxels * net.widths[level - 1] * (value_bytes + INDEX_BYTES)
         if level < len(net.pooling):
-            total += voxels * (2 * width * value_bytes + _block_bytes(net, 2 * width, width, value_bytes))
-        before = width
+            total += voxels * (2 * width * value_bytes + _block_bytes(net, "decoder", level, value_bytes))
     return total
 
 
@@ -79,22 +78,24 @@ def kernel_bytes(net: Architecture, value_bytes: int = FLOAT_BYTES) -> int:
         return 0
     pair = (KERNEL_VALUES + SLICE_VALUES) * FLOAT_BYTES + KERNEL_VALUES * _cast_bytes(value_bytes)
     each = _tt_matrices(net) * INTERPOLATION_VALUES * FLOAT_BYTES
-    layers = [layer for block in _blocks(net) for layer in _applications(net, *block)]
-    return sum(after * (before * pair + each) for before, after in layers)
+    return sum(block.channels_out * (block.channels_in * pair + each) for block in _all_applications(net))
 
 
 def parameters(net: Architecture) -> int:
     """Trained parameters; exact for networks of the practical family, near it for the published ones."""
-    total = sum(_block_parameters(net, before, after) for before, after in _blocks(net))
-    for level, factors in enumerate(net.pooling):
-        total += net.widths[level + 1] * net.widths[level] * prod(factors)
+    total = 0
+    for level, width in enumerate(net.widths):
+        total += _block_parameters(net, "encoder", level)
+        if level < len(net.pooling):
+            total += _block_parameters(net, "decoder", level)
+            total += net.widths[level + 1] * width * prod(net.pooling[level])
     return total + sum((net.widths[level] + 1) * net.out_channels for level in (0, *net.supervised))
 
 
-def _blocks(net: Architecture) -> list[tuple[int, int]]:
-    """Channels in and out of every encoder and decoder."""
-    encoders = zip((net.in_channels, *net.widths), net.widths, strict=False)
-    return [*encoders, *((2 * width, width) for width in net.widths[: len(net.pooling)])]
+def _all_applications(net: Architecture) -> list[Application]:
+    """The blocks of all encoders and decoders."""
+    encoders = [block for level in range(len(net.widths)) for block in net.applications("encoder", level)]
+    return encoders + [block for level in range(len(net.pooling)) for block in net.applications("decoder", level)]
 
 
 def _tt_matrices(net: Architecture) -> int:
@@ -112,12 +113,6 @@ def _cast_bytes(value_bytes: int) -> int:
     return 0 if value_bytes == FLOAT_BYTES else value_bytes
 
 
-def _applications(net: Architecture, channels_in: int, channels_out: int) -> list[tuple[int, int]]:
-    """Channels in and out of the blocks of one level, one after the other."""
-    first = [(channels_in, channels_out)]
-    return first if net.joint else [*first, (channels_out, channels_out)]
-
-
 def _unit_bytes(net: Architecture, value_bytes: int) -> int:
     """Bytes per channel and voxel that a convolution, its normalisation and its LeakyReLU keep."""
     if net.norm == "none":
@@ -127,26 +122,34 @@ def _unit_bytes(net: Architecture, value_bytes: int) -> int:
     return 2 * value_bytes
 
 
-def _block_bytes(net: Architecture, channels_in: int, channels_out: int, value_bytes: int) -> int:
-    """Bytes per voxel that one level's block keeps, its result included and its input not."""
+def _block_bytes(net: Architecture, part: Part, level: int, value_bytes: int) -> int:
+    """Bytes per voxel that one level's encoder or decoder keeps, its result included and its input not."""
     unit = _unit_bytes(net, value_bytes)
     total = 0
-    for before, after in _applications(net, channels_in, channels_out):
+    for block in net.applications(part, level):
+        after = block.channels_out
         if net.block != "pmsc":
             total += after * unit
             continue
-        planes = net.m * net.n * stream_width(before, after, net.m)
-        lines = after if net.merge == "concat" else net.m * after
-        joined = after * value_bytes if net.m > 1 else 0
+        streams = sum(width > 0 for width in block.stream_widths)
+        planes = net.n * sum(block.stream_widths)
+        if net.linear_streams:
+            total += planes * value_bytes + after * unit
+            continue
+        lines = after if net.merge == "concat" else streams * after
+        joined = after * value_bytes if streams > 1 else 0
         total += (planes + lines) * unit + joined
     return total
 
 
-def _block_parameters(net: Architecture, channels_in: int, channels_out: int) -> int:
+def _block_parameters(net: Architecture, part: Part, level: int) -> int:
     """Weights of one level's convolutions, and their biases or the two factors of each normalised channel."""
     shift = 1 if net.norm == "none" else 2
+    # Linear streams have these once, after the merge.
+    within = 0 if net.linear_streams else shift
     total = 0
-    for before, after in _applications(net, channels_in, channels_out):
+    for block in net.applications(part, level):
+        before, after = block.channels_in, block.channels_out
         if net.block == "dense":
             total += after * (KERNEL_VALUES * before + shift)
             continue
@@ -154,8 +157,9 @@ def _block_parameters(net: Architecture, channels_in: int, channels_out: int) ->
             each = 6 if net.transformation == "affine" else 4
             total += after * (SLICE_VALUES * before + each * _tt_matrices(net) + shift)
             continue
-        width = stream_width(before, after, net.m)
         each = after // net.m if net.merge == "concat" else after
-        planes = width * (9 * before + shift) + (net.n - 1) * width * (9 * width + shift)
-        total += net.m * (planes + each * ((2 * net.n + 1) * width + shift))
+        for width in filter(None, block.stream_widths):
+            planes = width * (9 * before + within) + (net.n - 1) * width * (9 * width + within)
+            total += planes + each * ((2 * net.n + 1) * width + within)
+        total += after * (shift - within)
     return total

@@ -8,7 +8,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from sepvox.errors import ConfigError
-from sepvox.settings import NEAREST_OFFSETS, Offset, Positive, PositiveFloat, Settings, Shape
+from sepvox.settings import NEAREST_OFFSETS, NonNegative, Offset, Positive, PositiveFloat, Settings, Shape
 
 NetworkName = Literal["unet", "gonda2018-3d", "gonda2018-p1sc1", "gonda2018-p2sc2", "gonda2018-p3sc2"]
 Transformation = Literal["similarity", "affine", "shared"]
@@ -38,6 +38,14 @@ class NetworkSettings(Settings):
     )
     temporal_axis: Literal["z", "y", "x"] = Field(
         "z", description="Axis along which the slices of a tt kernel follow each other."
+    )
+    linear_streams: bool = Field(
+        False,
+        description="Nothing between the convolutions of a stream; normalisation and LeakyReLU once, after the merge.",
+    )
+    stream_widths: tuple[tuple[NonNegative, ...], ...] | None = Field(
+        None,
+        description="Channels between the convolutions of each stream, a list of m for each P_mSC_n block: those of encoders from the first level down, then those of decoders; 0 leaves a summed stream out. Computed by default.",
     )
     norm: Literal["none", "batch", "group", "instance"] = Field(
         "none", description="Normalisation after each convolution; group and instance exclude exact prediction."
@@ -86,6 +94,8 @@ class NetworkSettings(Settings):
             raise ValueError(
                 f"pooling has {len(self.pooling)} entries for a depth of {self.depth}; give one per pooling"
             )
+        if self.stream_widths is not None:
+            self._check_stream_widths(self.stream_widths)
         if self.offsets[:3] != NEAREST_OFFSETS:
             raise ValueError(
                 "offsets must begin with [-1,0,0], [0,-1,0], [0,0,-1]; append long-range offsets after these"
@@ -105,6 +115,22 @@ class NetworkSettings(Settings):
         if self.weights is not None and chosen - {"weights"}:
             raise ValueError(f"weights bring their architecture: remove {', '.join(sorted(chosen - {'weights'}))}")
         return self
+
+    def _check_stream_widths(self, widths: tuple[tuple[int, ...], ...]) -> None:
+        if self.block != "pmsc":
+            raise ValueError(f"stream_widths: block {self.block} has no streams; remove it, or use `block: pmsc`")
+        blocks = (2 * self.depth + 1) * (2 if self.n == 1 else 1)
+        if len(widths) != blocks:
+            raise ValueError(
+                f"stream_widths has {len(widths)} entries for {blocks} P_mSC_n blocks (depth {self.depth}, n {self.n}); give one each"
+            )
+        for index, each in enumerate(widths):
+            if len(each) != self.m:
+                raise ValueError(f"stream_widths[{index}] has {len(each)} widths for m {self.m}; give one per stream")
+            if not any(each) or (self.merge == "concat" and not all(each)):
+                raise ValueError(
+                    f"stream_widths[{index}] is {list(each)}; summed streams need one that is not 0, concatenated ones none"
+                )
 
 
 class NeuronNetworkSettings(NetworkSettings):

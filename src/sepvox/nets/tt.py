@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sepvox.nets.architecture import Triple
-from sepvox.nets.convolution import Padding, Style, activated
+from sepvox.nets.convolution import Padding, Style, activation
 from sepvox.nets.settings import Transformation
 
 
@@ -189,7 +189,7 @@ def tt_block(
             layer.base.div_(3)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
-        return activated(layer, after, style)
+        return nn.Sequential(layer, *activation(after, style))
 
     return nn.Sequential(
         *(unit(before, after) for before, after in pairwise((channels_in, channels_out, channels_out)))

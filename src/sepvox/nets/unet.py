@@ -18,26 +18,26 @@ from torch.nn import functional
 from sepvox.nets.architecture import Triple
 from sepvox.nets.convolution import project
 
-Block = Callable[[int, int], nn.Module]
+Block = Callable[[int], nn.Module]
 Upsampling = Callable[[int, int, Triple], nn.Module]
 
 
 class UNet(nn.Module):
-    """(batch, channels_in, z, y, x) to logits (batch, channels_out, z, y, x).
+    """(batch, channels, z, y, x) to logits (batch, channels_out, z, y, x).
 
     In training mode, where levels are supervised, the result is a list of logits instead: the output, then one of each
     supervised level, with that level's extents.
 
     Parameters
     ----------
-    channels_in, channels_out : int
-        Channels of input and output.
+    channels_out : int
+        Channels of the output.
     widths : sequence of int
         Channels per level, one more than poolings.
     pooling : sequence of (int, int, int)
         Pooling factors z y x, from level 0 down.
     encoder, decoder : callable
-        Make the block of a level from its numbers of input and output channels.
+        Make the block of a level from its number.
     upsampling : callable
         Makes what leads one level up, from the channels below, the channels above and the factors.
     supervised : tuple of int
@@ -46,7 +46,6 @@ class UNet(nn.Module):
 
     def __init__(
         self,
-        channels_in: int,
         channels_out: int,
         widths: tuple[int, ...],
         pooling: tuple[Triple, ...],
@@ -58,9 +57,9 @@ class UNet(nn.Module):
         super().__init__()
         self.pooling = pooling
         self.supervised = supervised
-        self.encoders = nn.ModuleList(map(encoder, (channels_in, *widths[:-1]), widths))
+        self.encoders = nn.ModuleList(map(encoder, range(len(widths))))
         self.upsamplings = nn.ModuleList(map(upsampling, widths[1:], widths[:-1], pooling))
-        self.decoders = nn.ModuleList(decoder(2 * width, width) for width in widths[:-1])
+        self.decoders = nn.ModuleList(map(decoder, range(len(pooling))))
         self.head = project(widths[0], channels_out)
         # Last, so that a seed gives the other weights the same values with and without them.
         self.lower_heads = nn.ModuleList(project(widths[level], channels_out) for level in supervised)

@@ -1,0 +1,61 @@
+"""The weights for MRI in `pretrained/` do what their model cards say."""
+
+import json
+import os
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from sepvox.apply import apply
+from sepvox.config import load
+from sepvox.experiments.classes import ClassesExperiment
+from sepvox.predict.class_model import read_class_model
+from sepvox.predict.settings import ClassPredictSettings
+from sepvox.score.class_metrics import class_scores
+
+ROOT = Path(__file__).parents[2]
+HIPPOCAMPUS = ROOT / "pretrained/hippocampus-p2sc2"
+DATA = Path(os.environ.get("SEPVOX_DATA") or "/nonexistent")
+FOLD = "fold4"
+
+
+@pytest.fixture
+def hippocampus(monkeypatch: pytest.MonkeyPatch) -> ClassesExperiment:
+    monkeypatch.setenv("SEPVOX_DATA", str(DATA))
+    experiment = load(ROOT / "configs/hippocampus.yaml")
+    assert isinstance(experiment, ClassesExperiment)
+    return experiment
+
+
+def test_the_card_of_hippocampus_says_what_the_files_say(hippocampus: ClassesExperiment) -> None:
+    card = (HIPPOCAMPUS / "README.md").read_text()
+    weights = HIPPOCAMPUS / "best.safetensors"
+    config = json.loads((HIPPOCAMPUS / "config.json").read_text())
+    assert weights.stat().st_size <= 10_000_000
+    assert f"{config['training']['settings']['iterations']} iterations" in card
+    assert FOLD in card
+    assert hippocampus.train is not None
+    assert config["training"]["settings"] == hippocampus.train.model_dump(mode="json")
+    assert read_class_model(weights).classes == hippocampus.classes
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason="SEPVOX_DATA does not name a folder of data")
+def test_hippocampus_weights_reach_their_score_on_subjects_that_they_were_not_trained_on(
+    hippocampus: ClassesExperiment, tmp_path: Path
+) -> None:
+    unseen = [hippocampus.people[name] for name in hippocampus.named(FOLD, "test")[:6]]
+    scans = [image for person in unseen for image in person.images.values()]
+    settings = ClassPredictSettings(augment="mirror")
+    apply([HIPPOCAMPUS / "best.safetensors"], tmp_path, scans, settings=settings, tell=lambda _: None)
+    dice = []
+    for person, scan in zip(unseen, scans, strict=True):
+        assert person.labels is not None
+        found = nibabel.load(tmp_path / scan.name.replace(".nii.gz", "_seg.nii.gz"))
+        truth = nibabel.load(person.labels)
+        assert np.array_equal(found.affine, nibabel.load(scan).affine)
+        maps = [np.asanyarray(image.dataobj).astype(np.uint8) for image in (found, truth)]
+        dice.append(class_scores(*maps, hippocampus.classes, (1.0, 1.0, 1.0))["mean"]["dice"])
+    assert np.mean(dice) >= 0.86
