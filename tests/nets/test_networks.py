@@ -192,10 +192,10 @@ def test_published_builders_reach_every_parameter(name):
     assert [name for name, each in net.named_parameters() if each.grad is None or not each.grad.abs().max() > 0] == []
 
 
-@pytest.mark.parametrize("block", ["dense", "pmsc", "tt"])
-def test_channels_last_computes_the_same(block):
+@pytest.mark.parametrize("options", [{"block": "dense"}, {}, {"block": "tt", "transformation": "affine"}], ids=str)
+def test_channels_last_computes_the_same(options):
     torch.manual_seed(0)
-    net = build(NetworkSettings(**SMALL, block=block)).double()
+    net = build(NetworkSettings(**SMALL, **options)).double()
     image = torch.randn(1, 1, 8, 16, 16, dtype=torch.float64)
     contiguous = net(image)
     last = net.to(memory_format=torch.channels_last_3d)(image.to(memory_format=torch.channels_last_3d))

@@ -33,7 +33,7 @@ def _matrix(layer, step, filter_):
     """The 2×3 matrix by Eq. 2, from the layer's parameters and nothing else of it."""
     own = {name: value.detach().numpy() for name, value in layer.transformations.named_parameters()}
     if "theta" in own:
-        return own["theta"][step, filter_]
+        return own["theta"][step, filter_].reshape(2, 3)
     step = min(step, len(own["scale"]) - 1)
     s, r = own["scale"][step, filter_], own["rotation"][step, filter_]
     tx, ty = own["translation"][step, filter_]
@@ -47,7 +47,7 @@ def _matrix(layer, step, filter_):
 
 def _kernel(layer):
     """The kernel slice by slice with scipy's interpolation, its temporal axis third."""
-    base = layer.base.detach().numpy()
+    base = layer.base.detach().numpy().squeeze(2 + layer.temporal_axis)
     height, width = base.shape[2:]
     slices = [base]
     for step in range(layer.kernel_size[layer.temporal_axis] - 1):
@@ -101,7 +101,7 @@ def test_kernel_begins_as_equal_slices_of_unit_normal_values(transformation):
     torch.manual_seed(0)
     layer = TTConv3d(40, 50, 3, transformation=transformation)
     kernel = layer.kernel()
-    assert torch.equal(kernel, layer.base.unsqueeze(2).expand_as(kernel))
+    assert torch.equal(kernel, layer.base.expand_as(kernel))
     assert layer.base.mean().abs() < 0.03
     assert abs(layer.base.std() - 1) < 0.03
     assert 0.5 < layer.bias.abs().max() * (40 * 27) ** 0.5 <= 1

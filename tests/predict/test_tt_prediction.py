@@ -85,7 +85,7 @@ def test_class_probabilities(tmp_path, kernels):
 @pytest.mark.parametrize(
     "data",
     [
-        "volumes: {a: {role: train, phantom: {}}, b: {role: validate, phantom: {}}}",
+        "volumes: {a: {role: train, phantom: {shape: [16, 16, 16]}}, b: {role: validate, phantom: {shape: [16, 16, 16]}}}",
         "task: classes\nsubjects: {phantom: {}}\nclasses: {grey: 1}",
     ],
     ids=["neurons", "classes"],

@@ -52,17 +52,20 @@ class Affine(nn.Module):
 
     def __init__(self, steps: int, filters: int) -> None:
         super().__init__()
-        self.theta = nn.Parameter(torch.eye(2, 3).repeat(steps, filters, 1, 1))
+        # In three axes: torch takes tensors of four or five for images when a network's memory format is changed.
+        self.theta = nn.Parameter(torch.eye(2, 3).flatten().repeat(steps, filters, 1))
 
     def forward(self) -> Tensor:
         """The matrices, (steps, filters, 2, 3)."""
-        return self.theta
+        steps, filters, _ = self.theta.shape
+        return self.theta.view(steps, filters, 2, 3)
 
 
 class TTConv3d(nn.Module):
     """3DTT convolution: (batch, channels_in, z, y, x) to (batch, channels_out, z', y', x').
 
-    The base begins as unit normal, (channels_out, channels_in, and the plane's two extents), the bias as in `nn.Conv3d`.
+    The base, (channels_out, channels_in, z, y, x) with 1 along the temporal axis, begins as unit normal, the bias as in
+    `nn.Conv3d`.
 
     Parameters
     ----------
@@ -106,8 +109,8 @@ class TTConv3d(nn.Module):
         self.in_channels, self.out_channels, self.kernel_size = channels_in, channels_out, extents
         self.stride, self.padding, self.dilation = stride, padding, dilation
         self.temporal_axis = temporal_axis
-        plane = (extent for axis, extent in enumerate(extents) if axis != temporal_axis)
-        self.base = nn.Parameter(torch.empty(channels_out, channels_in, *plane))
+        slice_extents = (1 if axis == temporal_axis else extent for axis, extent in enumerate(extents))
+        self.base = nn.Parameter(torch.empty(channels_out, channels_in, *slice_extents))
         self.transformations = (
             Affine(self.steps, channels_out)
             if transformation == "affine"
@@ -128,7 +131,7 @@ class TTConv3d(nn.Module):
         It is computed in the parameters' own precision, under autocast too, where its roundings would add up from slice to
         slice.
         """
-        height, width = self.base.shape[2:]
+        height, width = (extent for axis, extent in enumerate(self.kernel_size) if axis != self.temporal_axis)
         with _without_autocast(self.base.device):
             sampling = _sampling(self.transformations(), height, width).expand(self.steps, -1, -1, -1)
             slices = [self.base.flatten(2)]
