@@ -41,8 +41,8 @@ CHANGES: tuple[dict[str, Any], ...] = (
 )
 CONFIG, ROOT = "experiment.yaml", Path("results/faults")
 LAYOUT = Layout(ROOT)
-GIVEN = (LAYOUT.affinities("main", "v"), LAYOUT.labels("v"), LAYOUT.image("v"))
-MADE = (LAYOUT.fragments("main", "v"), LAYOUT.segmentation("main", "v"))
+GIVEN = tuple(Path(str(store)) for store in (LAYOUT.affinities("main", "v"), LAYOUT.labels("v"), LAYOUT.image("v")))
+MADE = tuple(Path(str(store)) for store in (LAYOUT.fragments("main", "v"), LAYOUT.segmentation("main", "v")))
 
 
 def configure(home: Path, changes: dict[str, Any]) -> None:

@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from sepvox import markers
+from sepvox import markers, storage
 from sepvox.blocks import Box, Lattice, Part
 from sepvox.errors import StoreError
+from sepvox.storage import Place
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -38,23 +39,31 @@ class Blockwise:
     lattice : Lattice
         The blocks.
     done : Path
-        Folder of this step's markers.
+        Folder of this step's markers and locks.
     fingerprint : str
         Of everything the blocks depend on.
+    elsewhere : Place or None
+        Folder of the blocks' markers, where their data is; by default in `done`.
     """
 
     step: str
     lattice: Lattice
     done: Path
     fingerprint: str
+    elsewhere: Place | None = None
 
-    def create(self, store: Path, lay_out: Callable[[], None], restart: bool) -> None:
+    @property
+    def blocks(self) -> Place:
+        """Folder of the blocks' markers."""
+        return self.elsewhere or self.done / "blocks"
+
+    def create(self, store: Place, lay_out: Callable[[], None], restart: bool) -> None:
         """Lay out `store` unless it is there with this fingerprint.
 
-        What the store was made with is remembered beside the block markers, where a workflow manager that deletes its
+        What the store was made with is remembered among the block markers, where a workflow manager that deletes its
         declared outputs before an attempt does not reach it.
         """
-        made_with = self.done / "blocks" / "store.json"
+        made_with = self.blocks / "store.json"
         with contextlib.ExitStack() as locks:
             # In one order for all, so that of two processes that begin at once one goes on.
             for lock in sorted({self.done / "locks" / "create", *self.done.glob("locks/*")}):
@@ -69,12 +78,14 @@ class Blockwise:
 
     def forget(self) -> None:
         """Remove every marker of this step but those of locks."""
-        for old in [*self.done.glob("blocks/*.json"), *self.done.glob("*.json")]:
+        for folder in (self.blocks, self.done / "blocks"):
+            storage.remove(folder)
+        for old in self.done.glob("*.json"):
             old.unlink()
 
     def check_created(self) -> None:
         """Raise StoreError unless `create` has run with this fingerprint."""
-        if not markers.is_done(self.done / "blocks" / "store.json", self.fingerprint):
+        if not markers.is_done(self.blocks / "store.json", self.fingerprint):
             raise StoreError(
                 f"{self.done}: {self.step} was not created with these settings; run it with `--part create` first"
             )
@@ -101,13 +112,15 @@ class Blockwise:
             total = sum(box.size for box in boxes.values())
             with tqdm(total=total, unit="voxel", unit_scale=True, desc=self.step, mininterval=1) as bar:
                 for index in finished(work, boxes, executor, self.step):
-                    markers.mark(self._block(index), self.fingerprint)
+                    markers.mark(self.blocks / self._name(index), self.fingerprint)
                     bar.update(boxes[index].size)
             markers.mark(self.done / f"{part.index}-{part.count}.json", self.fingerprint)
 
     def unfinished(self, part: Part) -> list[int]:
         """The blocks of a part that are not done with this fingerprint."""
-        return [i for i in part.of(len(self.lattice)) if not markers.is_done(self._block(i), self.fingerprint)]
+        indices = part.of(len(self.lattice))
+        done = markers.are_done(self.blocks, [self._name(index) for index in indices], self.fingerprint)
+        return [index for index, is_done in zip(indices, done, strict=True) if not is_done]
 
     def finish(self, complete: Callable[[], None]) -> None:
         """Check that every block is done, complete the store and mark the step as finished."""
@@ -126,10 +139,10 @@ class Blockwise:
 
     def forget_block(self, index: int) -> None:
         """Let a block be done again."""
-        self._block(index).unlink(missing_ok=True)
+        storage.remove(self.blocks / self._name(index))
 
-    def _block(self, index: int) -> Path:
-        return self.done / "blocks" / f"{index}.json"
+    def _name(self, index: int) -> str:
+        return f"{index}.json"
 
 
 def processes(

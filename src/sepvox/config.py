@@ -115,6 +115,8 @@ def _with_absolute_paths(document: dict[str, Any], path: Path) -> dict[str, Any]
             else volume
             for name, volume in volumes.items()
         }
+    if "stores" in document:
+        resolved["stores"] = _absolute(document["stores"], path, "stores")
     subjects = document.get("subjects")
     if isinstance(subjects, dict):
         found = {key: _absolute(value, path, f"subjects.{key}") for key, value in subjects.items()}

@@ -21,5 +21,13 @@ class StoreError(SepvoxError):
     """A store or file that sepvox wrote is damaged, incomplete or cannot be written."""
 
 
+class AccessError(SepvoxError):
+    """An address cannot be reached, or what it needs is not installed."""
+
+
+class DeniedError(AccessError):
+    """The server at an address does not let sepvox in."""
+
+
 class StaleError(SepvoxError):
     """Saved state belongs to another configuration or other input and is not reused."""

@@ -1,30 +1,65 @@
 """Every path of an experiment, named once.
 
-The *root* is `results/{experiment}`. Names of volumes and models may be Snakemake wildcards such as "{volume}": paths are
+The *root* is `results/{experiment}`. The *stores*, OME-Zarr, and the markers of their blocks lie there too, or in a place
+of their own, on another disk or at an address. Names of volumes and models may be Snakemake wildcards such as "{volume}": paths are
 built by joining, so that the workflow and the package share this file.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from sepvox import markers, storage
+from sepvox.storage import Place
+
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths below the root of one experiment."""
+    """Paths below the root of one experiment.
+
+    Attributes
+    ----------
+    root : Path
+        `results/{experiment}`.
+    elsewhere : Place or None
+        What stands for the root in the paths of stores; the root itself where it is None.
+    """
 
     root: Path
+    elsewhere: Place | None = None
+
+    @property
+    def stores(self) -> Place:
+        return self.elsewhere or self.root
+
+    def note(self) -> None:
+        """Leave word in the root of where the stores are."""
+        path = self.root / "stores.json"
+        if self.elsewhere is None:
+            path.unlink(missing_ok=True)
+        else:
+            markers.write_json(path, {"stores": str(self.elsewhere)})
+
+    @classmethod
+    def noted(cls, root: Path) -> "Layout":
+        """The layout of results of which only the root is known."""
+        path = root / "stores.json"
+        return cls(root, storage.place(markers.read_json(path, "stores")["stores"]) if path.exists() else None)
 
     def volume(self, volume: str) -> Path:
         return self.root / "volumes" / volume
 
-    def image(self, volume: str) -> Path:
-        return self.volume(volume) / "image.zarr"
+    def image(self, volume: str) -> Place:
+        return self.stores / "volumes" / volume / "image.zarr"
 
-    def labels(self, volume: str) -> Path:
-        return self.volume(volume) / "labels.zarr"
+    def labels(self, volume: str) -> Place:
+        return self.stores / "volumes" / volume / "labels.zarr"
 
-    def mask(self, volume: str) -> Path:
-        return self.volume(volume) / "mask.zarr"
+    def mask(self, volume: str) -> Place:
+        return self.stores / "volumes" / volume / "mask.zarr"
+
+    def made(self, volume: str) -> Place:
+        """What the stores of a volume were made from."""
+        return self.stores / "volumes" / volume / "made.json"
 
     def model(self, model: str) -> Path:
         return self.root / "models" / model
@@ -47,16 +82,20 @@ class Layout:
     def output(self, model: str, volume: str) -> Path:
         return self.root / "outputs" / model / volume
 
-    def affinities(self, model: str, volume: str) -> Path:
-        return self.output(model, volume) / "affinities.zarr"
+    def output_stores(self, model: str, volume: str) -> Place:
+        """Folder of the stores of an output."""
+        return self.stores / "outputs" / model / volume
 
-    def fragments(self, model: str, volume: str) -> Path:
-        return self.output(model, volume) / "fragments.zarr"
+    def affinities(self, model: str, volume: str) -> Place:
+        return self.output_stores(model, volume) / "affinities.zarr"
 
-    def segmentation(self, model: str, volume: str, threshold: float | None = None) -> Path:
+    def fragments(self, model: str, volume: str) -> Place:
+        return self.output_stores(model, volume) / "fragments.zarr"
+
+    def segmentation(self, model: str, volume: str, threshold: float | None = None) -> Place:
         """The segmentation at the chosen threshold, or at another one that was asked for."""
         suffix = "" if threshold is None else f"-{threshold:g}"
-        return self.output(model, volume) / f"segmentation{suffix}.zarr"
+        return self.output_stores(model, volume) / f"segmentation{suffix}.zarr"
 
     def region_graph(self, model: str, volume: str) -> Path:
         return self.output(model, volume) / "region_graph"
@@ -78,8 +117,8 @@ class Layout:
         """Voxels of each class, from which training draws."""
         return self.volume(subject) / "class_voxels.npz"
 
-    def probabilities(self, model: str, subject: str) -> Path:
-        return self.output(model, subject) / "probabilities.zarr"
+    def probabilities(self, model: str, subject: str) -> Place:
+        return self.output_stores(model, subject) / "probabilities.zarr"
 
     def native_segmentation(self, model: str, subject: str) -> Path:
         """The class map in the space of the subject's own scan."""
@@ -103,8 +142,12 @@ class Layout:
         return self.root / "report" / "figures"
 
     def step(self, step: str, *names: str) -> Path:
-        """Folder of the markers of a blockwise step."""
+        """Folder of the markers and locks of a step."""
         return self.root.joinpath("done", step, *names)
+
+    def blocks(self, step: str, *names: str) -> Place:
+        """Folder of the markers of a step's blocks, which are where its store is."""
+        return self.stores / "/".join(("done", step, *names, "blocks"))
 
     def done(self, step: str, *names: str) -> Path:
         """Marker of a finished step, slice or part; the last name becomes the file's."""

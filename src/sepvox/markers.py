@@ -1,7 +1,8 @@
 """Markers, fingerprints and locks: how sepvox knows what is finished and never takes half of something for a whole.
 
 fingerprint   hash of everything a result depends on: step version, settings, fingerprints of the inputs.
-marker        small JSON file, written by rename after its data is on disk, that carries the fingerprint.
+marker        small JSON file, written by rename after its data is on disk, that carries the fingerprint; at an address an
+              object that is put after those of its data.
 stale         a marker or store with another fingerprint; it is moved aside to NAME.stale, never reused.
 """
 
@@ -10,15 +11,17 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sepvox import storage
 from sepvox.errors import StaleError, StoreError
+from sepvox.remote import Remote
+from sepvox.storage import Place
 
 
 def fingerprint(*parts: Any) -> str:
@@ -47,13 +50,17 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON by rename."""
+def write_json(path: Place, content: Any) -> None:
+    """Write JSON by rename, or as one object."""
+    text = json.dumps(content, indent=1) + "\n"
+    if isinstance(path, Remote):
+        path.write_bytes(text.encode())
+        return
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        temporary.write_text(text)
 
 
-def read_json(path: Path, *keys: str, step: str = "the step that makes it", mend: str | None = None) -> Any:
+def read_json(path: Place, *keys: str, step: str = "the step that makes it", mend: str | None = None) -> Any:
     """Read a JSON file that sepvox wrote; with `keys` it is an object that has at least these.
 
     Parameters
@@ -126,20 +133,29 @@ def claim(path: Path, content: Any) -> Any:
     return read_json(path)
 
 
-def is_done(path: Path, expected: str) -> bool:
+def is_done(path: Place, expected: str) -> bool:
     """Whether the marker is there and carries the expected fingerprint; an unreadable marker counts as absent."""
+    return are_done(path.parent, [path.name], expected)[0]
+
+
+def are_done(folder: Place, names: Sequence[str], expected: str) -> list[bool]:
+    """`is_done` of many markers of one folder."""
+    return [content is not None and _carries(content, expected) for content in storage.contents(folder, names)]
+
+
+def _carries(content: bytes, expected: str) -> bool:
     try:
-        return bool(json.loads(path.read_text())["fingerprint"] == expected)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return bool(json.loads(content)["fingerprint"] == expected)
+    except (ValueError, KeyError, TypeError):
         return False
 
 
-def mark(path: Path, value: str, **more: Any) -> None:
+def mark(path: Place, value: str, **more: Any) -> None:
     """Write a marker."""
     write_json(path, {"fingerprint": value, **more})
 
 
-def set_aside(path: Path, restart: bool, why: str) -> None:
+def set_aside(path: Place, restart: bool, why: str) -> None:
     """Move stale state to NAME.stale, replacing an older one.
 
     Raises
@@ -149,10 +165,7 @@ def set_aside(path: Path, restart: bool, why: str) -> None:
     """
     if not restart:
         raise StaleError(f"{path}: {why}; run again with --restart to move it to {path.name}.stale and start afresh")
-    aside = path.with_name(path.name + ".stale")
-    if aside.is_dir():
-        shutil.rmtree(aside)
-    path.replace(aside)
+    storage.move(path, path.with_name(path.name + ".stale"))
 
 
 @contextlib.contextmanager

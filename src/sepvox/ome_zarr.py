@@ -8,11 +8,9 @@ Geometry is in world units: voxel_size is the edge of a voxel and offset the pos
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +18,12 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from sepvox import markers
+from sepvox import markers, storage
 from sepvox.blocks import Box, Lattice, Triple, triple
-from sepvox.errors import StoreError
+from sepvox.errors import AccessError, StoreError
 from sepvox.pyramid import downsample, downsampling, mean_as, mode
+from sepvox.remote import reached
+from sepvox.storage import Place
 
 Array = NDArray[Any]
 World = tuple[float, float, float]
@@ -84,7 +84,7 @@ class Spec:
         return found
 
 
-def create(path: Path, spec: Spec) -> None:
+def create(path: Place, spec: Spec) -> None:
     """Lay out the arrays of a store; the group's metadata is written by `finish`.
 
     Raises
@@ -95,23 +95,24 @@ def create(path: Path, spec: Spec) -> None:
     channels = () if spec.channels is None else (len(spec.channels),)
     try:
         for level, (shape, _) in enumerate(spec.pyramid()):
-            zarr.create_array(
-                store=str(path / str(level)),
-                shape=channels + shape,
-                dtype=spec.dtype,
-                chunks=(1,) * len(channels) + spec.chunk,
-                shards=channels + spec.shard,
-                compressors=[ZstdCodec(level=3, checksum=True)],
-                fill_value=0,
-                dimension_names=["c", "z", "y", "x"][-3 - len(channels) :],
-                config={"write_empty_chunks": True},
-                overwrite=True,
-            )
+            with reached(path, writing=True):
+                zarr.create_array(
+                    store=storage.zarr_store(path / str(level), writable=True),
+                    shape=channels + shape,
+                    dtype=spec.dtype,
+                    chunks=(1,) * len(channels) + spec.chunk,
+                    shards=channels + spec.shard,
+                    compressors=[ZstdCodec(level=3, checksum=True)],
+                    fill_value=0,
+                    dimension_names=["c", "z", "y", "x"][-3 - len(channels) :],
+                    config={"write_empty_chunks": True},
+                    overwrite=True,
+                )
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def finish(path: Path, spec: Spec, attributes: dict[str, Any]) -> None:
+def finish(path: Place, spec: Spec, attributes: dict[str, Any]) -> None:
     """Fill the coarser levels and write the group's metadata.
 
     `attributes` go under the key `sepvox` of the group.
@@ -153,7 +154,7 @@ def _channel(name: str, index: int) -> dict[str, Any]:
     return {"label": name, "color": colors[index] if index < 3 else "FFFFFF", "window": window, "active": index < 3}
 
 
-def open_level(path: Path, level: int = 0, writable: bool = False) -> zarr.Array[Any]:
+def open_level(path: Place, level: int = 0, writable: bool = False) -> zarr.Array[Any]:
     """One array of a store.
 
     Raises
@@ -162,7 +163,10 @@ def open_level(path: Path, level: int = 0, writable: bool = False) -> zarr.Array
         If it is not there or its metadata cannot be read.
     """
     try:
-        array = zarr.open_array(str(path / str(level)), mode="r+" if writable else "r")
+        with reached(path):
+            array = zarr.open_array(
+                storage.zarr_store(path / str(level), writable), mode="r+" if writable else "r", zarr_format=3
+            )
     except (FileNotFoundError, KeyError, ValueError, OSError) as error:
         raise StoreError(
             f"{path}: no readable level {level} ({type(error).__name__}); remove it and run the step that makes it again"
@@ -170,7 +174,7 @@ def open_level(path: Path, level: int = 0, writable: bool = False) -> zarr.Array
     return array.with_config({"write_empty_chunks": True}) if writable else array
 
 
-def attributes(path: Path) -> dict[str, Any]:
+def attributes(path: Place) -> dict[str, Any]:
     """The `sepvox` attributes of a finished store.
 
     Raises
@@ -186,7 +190,7 @@ def attributes(path: Path) -> dict[str, Any]:
     return found
 
 
-def geometry(path: Path) -> Geometry:
+def geometry(path: Place) -> Geometry:
     """Geometry of level 0 of a finished store."""
     try:
         multiscale = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]
@@ -199,6 +203,19 @@ def geometry(path: Path) -> Geometry:
     return Geometry((z, y, x), (oz, oy, ox), unit)
 
 
+def levels(path: Place) -> list[zarr.Array[Any]]:
+    """All arrays of a finished store, the finest first.
+
+    Raises
+    ------
+    StoreError
+        As `attributes` and `open_level`.
+    """
+    attributes(path)
+    multiscale = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]
+    return [open_level(path, level) for level in range(len(multiscale["datasets"]))]
+
+
 def read(array: zarr.Array[Any], box: Box, channels: int | None = None) -> Array:
     """The voxels of `box`, all channels or only the first `channels`, after checking that every shard is there.
 
@@ -208,15 +225,18 @@ def read(array: zarr.Array[Any], box: Box, channels: int | None = None) -> Array
         If a shard is missing or damaged; the message names the store and the chunk.
     """
     leading = (slice(channels),) * (array.ndim - 3)
-    folder = _folder(array)
-    for shard in _shards(array, box):
+    folder, shards = storage.place_of(array), _shards(array, box)
+    for shard, size in zip(shards, storage.sizes(folder, shards), strict=True):
         # A power cut can leave an empty file, which zarr would take for a shard of nothing but background.
-        if not (folder / shard).exists() or not (folder / shard).stat().st_size:
+        if not size:
             raise StoreError(
                 f"{folder}: shard {shard} is missing or empty; remove {folder.parent} and run the step that makes it again"
             )
     try:
-        return np.asarray(array[(*leading, *box.slices)])
+        with reached(folder):
+            return np.asarray(array[(*leading, *box.slices)])
+    except AccessError:
+        raise
     except Exception as error:
         raise StoreError(
             f"{folder}: {_damaged(array, box, channels)} is damaged ({type(error).__name__}: {error}); remove {folder.parent} and run the step that makes it again"
@@ -236,27 +256,22 @@ def write(array: zarr.Array[Any], box: Box, data: Array) -> None:
         whole = begin % size == 0 and (end % size == 0 or end == total)
         assert whole, f"axis {axis}: [{begin}, {end}) is not a whole number of shards of {size}"
     leading = (slice(None),) * (array.ndim - 3)
-    shards = [_folder(array) / shard for shard in _shards(array, box)]
+    folder, shards = storage.place_of(array), _shards(array, box)
     try:
-        try:
-            array[(*leading, *box.slices)] = data
-        except ValueError:
-            # zarr reads a shard before it replaces it, and fails on one that was cut short.
-            for shard in shards:
-                shard.unlink(missing_ok=True)
-            array[(*leading, *box.slices)] = data
-        # A marker must not survive a power cut that its data does not.
-        for shard in shards:
-            with shard.open("rb") as file:
-                os.fsync(file.fileno())
+        with reached(folder, writing=True):
+            try:
+                array[(*leading, *box.slices)] = data
+            except ValueError:
+                # zarr reads a shard before it replaces it, and fails on one that was cut short.
+                for shard in shards:
+                    storage.remove(folder / shard)
+                array[(*leading, *box.slices)] = data
+            # A marker must not survive a power cut that its data does not.
+            storage.keep(folder, shards)
     except OSError as error:
         raise StoreError(
-            f"{_folder(array)}: cannot be written ({error.strerror}); free space or check permissions, then run again"
+            f"{folder}: cannot be written ({error.strerror}); free space or check permissions, then run again"
         ) from None
-
-
-def _folder(array: zarr.Array[Any]) -> Path:
-    return Path(str(array.store_path).removeprefix("file://"))
 
 
 def _shards(array: zarr.Array[Any], box: Box) -> list[str]:
@@ -279,7 +294,7 @@ def _damaged(array: zarr.Array[Any], box: Box, channels: int | None) -> str:
     return f"box {box.begin} to {box.end}"
 
 
-def _fill_level(path: Path, level: int, spec: Spec) -> None:
+def _fill_level(path: Place, level: int, spec: Spec) -> None:
     fine, coarse = open_level(path, level - 1), open_level(path, level, writable=True)
     factors = triple([-(-f // c) for f, c in zip(fine.shape[-3:], coarse.shape[-3:], strict=True)])
     reduce: Callable[[Array], Array] = mode if spec.labels else mean_as(np.dtype(spec.dtype))

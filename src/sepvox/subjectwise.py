@@ -5,7 +5,6 @@ fingerprint is moved aside, what a stopped run left without a marker is removed,
 a slice, which the workflow declares, is written last.
 """
 
-import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sepvox import markers
+from sepvox import markers, storage
 from sepvox.blocks import Part
 from sepvox.blockwise import finished
 from sepvox.errors import StoreError
+from sepvox.storage import Place
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Subjectwise:
     step: str
     done: Path
     fingerprints: Mapping[str, str]
-    made: Callable[[str], list[Path]]
+    made: Callable[[str], list[Place]]
 
     def run(
         self, part: Part, work: Callable[[str], Any], executor: Executor | None = None, restart: bool = False
@@ -90,10 +90,8 @@ class Subjectwise:
         for path in self.made(name):
             if path.exists() and finished:
                 markers.set_aside(path, restart, "made with other settings or from other files")
-            elif path.is_dir():
-                shutil.rmtree(path)
             else:
-                path.unlink(missing_ok=True)
+                storage.remove(path)
         self._marker(name).unlink(missing_ok=True)
 
     def _marker(self, name: str) -> Path:

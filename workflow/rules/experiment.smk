@@ -47,7 +47,7 @@ try:
 except SepvoxError as error:
     refuse(error)
 
-layout = Layout(RESULTS / experiment.experiment)
+layout = experiment.layout(RESULTS)
 NEURONS = isinstance(experiment, NeuronsExperiment)
 
 
@@ -114,6 +114,19 @@ def refuse_missing(needed):
         for file in files:
             if not file.exists():
                 refuse(f"{CONFIG}: {key}: {file}: no such file or folder; correct the path")
+
+
+def refuse_unreachable(addresses):
+    """Refuse addresses at which there is no Zarr store, or that do not let us in; a job need not ask again."""
+    if not addresses or not workflow.is_main_process:
+        return
+    from sepvox.prepare.readers.source import check_address
+
+    try:
+        for key, address in addresses.items():
+            check_address(address, f"{CONFIG}: {key}")
+    except SepvoxError as error:
+        refuse(error)
 
 
 def check_partitions():

@@ -50,6 +50,14 @@ def check_inputs():
         if not layout.done("prepare", volume).exists()
     }
     refuse_missing(needed)
+    refuse_unreachable(
+        {
+            f"volumes.{volume}.{key}": address
+            for volume in experiment.volumes
+            if not layout.done("prepare", volume).exists()
+            for key, address in experiment.source_addresses(volume).items()
+        }
+    )
     if experiment.segment.threshold is None and not threshold_sources(MODELS[0]):
         refuse(
             f"{CONFIG}: segment.threshold: not given, not beside the weights, and no volume of role validate to choose it "

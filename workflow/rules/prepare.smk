@@ -16,6 +16,7 @@ if NEURONS:
             experiment=arguments,
             volume=lambda wildcards: settings(experiment.volumes[wildcards.volume], exclude={"role"}),
             prepare=settings(experiment.prepare),
+            stores=experiment.stores,
             version=VERSIONS["prepare"],
         shell:
             "sepvox prepare {params.experiment} --restart > {log:q} 2>&1"
@@ -41,6 +42,7 @@ else:
             phantom=settings(experiment.subjects).get("phantom"),
             classes=experiment.classes,
             prepare=settings(experiment.prepare, exclude={"slices", "processes"}),
+            stores=experiment.stores,
             version=VERSIONS["prepare"],
         shell:
             "sepvox prepare {params.experiment} --part {wildcards.slice}/{wildcards.of} --restart 2>&1 | tee {log:q}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from sepvox import storage
 from sepvox.errors import ConfigError
 from sepvox.experiments.mistakes import explain
 from sepvox.layout import Layout
@@ -60,10 +61,24 @@ class Experiment(Settings):
         (), description="Train every model once with each of these seeds instead of train.seed."
     )
 
+    stores: str | None = Field(
+        None,
+        description="Folder, or address s3://BUCKET/PREFIX, for volumes, outputs and the markers of their blocks; with all else under results/NAME by default.",
+    )
+
     if TYPE_CHECKING:
         # Every task declares these two with settings of its own.
         network: NetworkSettings
         train: BaseTrainSettings | None
+
+    @model_validator(mode="after")
+    def _stores_can_be_written(self) -> Self:
+        wrong = None if self.stores is None else storage.mistake(self.stores)
+        if wrong is not None:
+            raise ValueError(f"stores: {wrong}")
+        if self.stores is not None and self.stores.startswith(("http://", "https://")):
+            raise ValueError(f"stores: {self.stores}: is read only; give s3://BUCKET/PREFIX or a folder")
+        return self
 
     @model_validator(mode="after")
     def _train_what_differs(self) -> Self:
@@ -120,6 +135,11 @@ class Experiment(Settings):
                     raise ConfigError(explain(error, type(section), f"models.{run.entry}.{key}")) from None
         return self.model_copy(update=changed)
 
+    def layout(self, results: Path) -> Layout:
+        """Where everything of this experiment is; `results` is the folder of all results."""
+        stores = None if self.stores is None else storage.place(self.stores) / self.experiment
+        return Layout(results / self.experiment, stores)
+
     def _check_weights(self) -> None:
         if self.train is None and self.network.weights is None:
             raise ValueError(
@@ -133,7 +153,7 @@ class Experiment(Settings):
     def model_weights(self, results: Path, model: str) -> Path:
         """The weights that prediction uses."""
         if self.train is not None:
-            return Layout(results / self.experiment).weights(model)
+            return self.layout(results).weights(model)
         given = self.variant(model).network.weights
         assert given is not None
         return Path(given)

@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from sepvox import storage
 from sepvox.experiments.base import Experiment, Name
 from sepvox.nets.geometry import geometry
 from sepvox.nets.settings import NeuronNetworkSettings
@@ -97,12 +98,17 @@ class NeuronsExperiment(Experiment):
         settings = self.volumes[volume]
         return settings.labels is not None or settings.phantom is not None
 
+    def source_addresses(self, volume: str) -> dict[str, str]:
+        """Addresses that the volume is read from, by the key of the configuration."""
+        found = {key: getattr(self.volumes[volume], key) for key in ("image", "labels", "mask")}
+        return {key: text for key, text in found.items() if text is not None and storage.is_address(text)}
+
     def source_files(self, volume: str) -> list[Path]:
         """Local files whose change makes the volume be prepared again."""
         settings = self.volumes[volume]
         files: list[Path] = []
         for path in (settings.image, settings.labels, settings.mask):
-            if path is None:
+            if path is None or storage.is_address(path):
                 continue
             pattern = not Path(path).exists() and glob.has_magic(path)
             # Path.glob takes no absolute pattern.

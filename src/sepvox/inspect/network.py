@@ -14,7 +14,6 @@ from sepvox.config import load
 from sepvox.errors import ConfigError
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.inspect.plans import open_network
-from sepvox.layout import Layout
 from sepvox.nets.classifiers import CLASSIFIER_NAMES
 from sepvox.nets.model_config import read_network, resolved
 from sepvox.nets.settings import NetworkName, NetworkSettings
@@ -97,7 +96,7 @@ def _of_experiment(path: Path, model: str | None, results: Path) -> KnownNetwork
     found = KnownNetwork(open_network(variant), str(path), chosen, models)
     if not variant.network.pooling_is_open:
         return found
-    where = Layout(results / experiment.experiment).model_config(chosen)
+    where = experiment.layout(results).model_config(chosen)
     return KnownNetwork(found.network, str(path), chosen, models, ("pooling", "depth"), where)
 
 

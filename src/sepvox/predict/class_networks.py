@@ -4,11 +4,9 @@ A subject is predicted in *blocks*, whole numbers of shards that take at most `B
 on the volume: most subjects are one block. Probabilities do not depend on the blocks.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from torch.nn.utils import convert_conv3d_weight_memory_format
 from tqdm import tqdm
 
-from sepvox import markers, ome_zarr
+from sepvox import markers, ome_zarr, storage
 from sepvox.blocks import Box, Lattice, Triple, triple
 from sepvox.errors import ConfigError, InputError
 from sepvox.nets import weights
@@ -29,6 +27,7 @@ from sepvox.predict.class_tiles import Forward, Mirror, Volume, mirrors_along, p
 from sepvox.predict.settings import ClassPredictSettings
 from sepvox.prepare.settings import StoreSettings
 from sepvox.prepare.subject import PreparedSubject
+from sepvox.storage import Place
 
 BLOCK_BYTES: Final = 2**30
 BACKGROUND: Final = "background"
@@ -108,14 +107,14 @@ def load_forward(models: Sequence[ClassModel], settings: ClassPredictSettings) -
 
 
 def predict_subject(
-    subject: PreparedSubject, method: Method, forward: Forward, store: Path, layout: StoreSettings, fingerprint: str
+    subject: PreparedSubject, method: Method, forward: Forward, store: Place, layout: StoreSettings, fingerprint: str
 ) -> None:
     """Write the probabilities of one subject.
 
     Parameters
     ----------
     forward : see `load_forward`.
-    store : Path
+    store : Place
         probabilities.zarr, uint8 (class, z, y, x) on the prepared grid, 255 is certain; what was there is replaced.
     layout : StoreSettings
         Chunk and shard.
@@ -126,8 +125,7 @@ def predict_subject(
     z, y, x = (float(v) for v in (subject.grid.affine @ (0, 0, 0, 1))[2::-1])
     geometry = Geometry(subject.grid.spacing, (z, y, x), "millimeter")
     spec = Spec(subject.shape, "uint8", geometry, layout.chunk, layout.shard, channels)
-    if store.exists():
-        shutil.rmtree(store)
+    storage.remove(store)
     ome_zarr.create(store, spec)
     array = ome_zarr.open_level(store, writable=True)
     modalities = len(method.models[0].modalities)

@@ -11,6 +11,7 @@ from sepvox.predict.class_model import check_trained_for, read_class_model
 from sepvox.predict.class_networks import Method, load_forward, method_of, predict_subject
 from sepvox.predict.class_tiles import Forward
 from sepvox.prepare.subject import open_subject
+from sepvox.storage import Place
 from sepvox.subjectwise import Subjectwise
 from sepvox.versions import VERSIONS
 
@@ -30,7 +31,7 @@ def predict_subjects(
     ConfigError
         If the weights belong to other classes, modalities or preparation, or memory runs out.
     """
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     method = method_of_experiment(experiment, model, results)
     step = predict_step(experiment, model, layout, method)
     names = list(step.fingerprints)
@@ -67,7 +68,7 @@ def predict_step(experiment: ClassesExperiment, model: str, layout: Layout, meth
         for name in experiment.predicted(model)
     }
 
-    def made(name: str) -> list[Path]:
+    def made(name: str) -> list[Place]:
         return [layout.probabilities(model, name)]
 
     return Subjectwise("predict", layout.step("predict", model), fingerprints, made)

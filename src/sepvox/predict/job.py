@@ -16,6 +16,7 @@ from sepvox.ome_zarr import Spec
 from sepvox.predict.settings import PredictSettings
 from sepvox.prepare.volume import PreparedVolume, open_prepared
 from sepvox.settings import Offset
+from sepvox.storage import Place
 from sepvox.versions import VERSIONS
 
 
@@ -29,7 +30,7 @@ class PredictJob:
     network: NetworkSettings
     weights: Path
     net: Geometry
-    store: Path
+    store: Place
     spec: Spec
     step: Blockwise
 
@@ -40,7 +41,7 @@ class PredictJob:
 
 
 def predict_job(experiment: NeuronsExperiment, model: str, name: str, results: Path) -> PredictJob:
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     volume = open_prepared(experiment, layout, name)
     path = experiment.model_weights(results, model)
     network = resolved(NetworkSettings(weights=str(path)))
@@ -68,7 +69,13 @@ def predict_job(experiment: NeuronsExperiment, model: str, name: str, results: P
         markers.file_fingerprint(path),
         volume.fingerprint,
     )
-    step = Blockwise("predict", Lattice(volume.shape, block), layout.step("predict", model, name), made)
+    step = Blockwise(
+        "predict",
+        Lattice(volume.shape, block),
+        layout.step("predict", model, name),
+        made,
+        layout.blocks("predict", model, name),
+    )
     return PredictJob(layout, volume, settings, network, path, net, layout.affinities(model, name), spec, step)
 
 

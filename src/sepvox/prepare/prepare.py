@@ -6,7 +6,6 @@ Memory is bounded by the block (one shard).
 """
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sepvox import markers, ome_zarr
+from sepvox import markers, ome_zarr, storage
 from sepvox.blocks import Box, Lattice, Part, triple
 from sepvox.blockwise import Blockwise
 from sepvox.errors import InputError
@@ -50,27 +49,29 @@ def prepare(experiment: NeuronsExperiment, volume: str, results: Path, restart: 
     InputError
         If a source is missing, of the wrong kind, or holds voxels that cannot be used; nothing half-written is left.
     """
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     settings = experiment.volumes[volume]
     done = layout.done("prepare", volume)
-    made = preparation_fingerprint(experiment, volume)
     stores = [layout.image(volume), layout.labels(volume), layout.mask(volume)]
     opened = _phantom(settings) if settings.phantom else _files(settings, volume, experiment.prepare.context)
+    made = preparation_fingerprint(experiment, volume)
+    layout.note()
     with markers.locked(layout.volume(volume) / ".lock"):
-        if any(store.exists() for store in stores) and not markers.is_done(layout.volume(volume) / "made.json", made):
+        if any(store.exists() for store in stores) and not markers.is_done(layout.made(volume), made):
             for store in stores:
                 if store.exists():
                     markers.set_aside(store, restart, "made with other settings or from other files")
             for step in ("image", "labels", "mask"):
-                shutil.rmtree(layout.step("prepare", volume, step), ignore_errors=True)
-        markers.mark(layout.volume(volume) / "made.json", made)
+                storage.remove(layout.blocks("prepare", volume, step))
+                storage.remove(layout.step("prepare", volume, step))
+        markers.mark(layout.made(volume), made)
         finished = [store for store in stores if (store / "zarr.json").exists()]
         try:
             _write(experiment, layout, volume, made, opened)
         except InputError:
             for store in stores:
                 if store not in finished:
-                    shutil.rmtree(store, ignore_errors=True)
+                    storage.remove(store)
             raise
         markers.mark(done, made)
 
@@ -188,7 +189,9 @@ def _write(experiment: NeuronsExperiment, layout: Layout, volume: str, made: str
         ome_zarr.write(array, box, (block != 0).astype(np.uint8))
 
     def blockwise(step: str, shape: Any) -> Blockwise:
-        return Blockwise(f"prepare {step}", Lattice(triple(shape), shard), layout.step("prepare", volume, step), made)
+        names = ("prepare", volume, step)
+        lattice = Lattice(triple(shape), shard)
+        return Blockwise(f"prepare {step}", lattice, layout.step(*names), made, layout.blocks(*names))
 
     image_store, labels_store = layout.image(volume), layout.labels(volume)
     step = blockwise("image", opened.stored.shape)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from sepvox import storage
 from sepvox.settings import NonNegative, Positive, PositiveFloat, Probability, Settings, Shape, Span
 
 Role = Literal["train", "validate", "test", "apply"]
@@ -38,14 +39,15 @@ class VolumeSettings(Settings):
     phantom: EMPhantomSettings | None = Field(None, description="Make the volume instead of reading it.")
     image: str | None = Field(
         None,
-        description="Image file: .h5, .tif, a glob of .tif sections, .nii, .npy, .npz, or a Zarr or OME-Zarr folder.",
+        description="Image file: .h5, .tif, a glob of .tif sections, .nii, .npy, .npz, or a Zarr or OME-Zarr folder; of Zarr also an address at s3://, https:// or http://.",
     )
     key: str | None = Field(None, description="Dataset inside the image file, for HDF5, .npz and Zarr groups.")
     labels: str | None = Field(
-        None, description="File of ground-truth instance labels, of the image's shape or the region's."
+        None,
+        description="File or address of ground-truth instance labels, of the image's shape or the region's.",
     )
     labels_key: str | None = Field(None, description="Dataset inside the labels file.")
-    mask: str | None = Field(None, description="File that is not 0 where the volume is to be segmented.")
+    mask: str | None = Field(None, description="File or address that is not 0 where the volume is to be segmented.")
     mask_key: str | None = Field(None, description="Dataset inside the mask file.")
     axes: Literal["zyx", "xyz"] = Field("zyx", description="Order of the axes in the files.")
     region: tuple[Span, Span, Span] | None = Field(
@@ -62,6 +64,10 @@ class VolumeSettings(Settings):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
+        for source in ("image", "labels", "mask"):
+            wrong = None if getattr(self, source) is None else storage.mistake(getattr(self, source))
+            if wrong is not None:
+                raise ValueError(f"{source}: {wrong}")
         if (self.phantom is None) == (self.image is None):
             raise ValueError("give exactly one of `image` and `phantom`")
         for name, key in (("labels", self.labels_key), ("mask", self.mask_key)):

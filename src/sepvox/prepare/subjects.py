@@ -5,7 +5,6 @@ independent of each other: many run in one job, in several processes, and one th
 """
 
 import gzip
-import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from sepvox import blockwise, markers, ome_zarr
+from sepvox import blockwise, markers, ome_zarr, storage
 from sepvox.blocks import Lattice, Part
 from sepvox.errors import InputError
 from sepvox.experiments.classes import ClassesExperiment
@@ -26,6 +25,7 @@ from sepvox.prepare.grid import Grid, canonical_grid, foreground_box, sample_ima
 from sepvox.prepare.labels import label_dtype, read_labels
 from sepvox.prepare.scans import Scan, check_same_grid, read_scan
 from sepvox.prepare.subject import normalisation_of
+from sepvox.storage import Place
 from sepvox.subjectwise import Subjectwise
 from sepvox.versions import VERSIONS
 
@@ -41,7 +41,8 @@ def prepare_subjects(experiment: ClassesExperiment, results: Path, part: Part, r
     InputError
         If a scan is missing, damaged, or not on the grid of the others; nothing of that subject is left.
     """
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
+    layout.note()
     step = prepare_step(experiment, layout)
     work = partial(_prepare, experiment, layout, step.fingerprints)
     with blockwise.processes(experiment.prepare.processes) as executor:
@@ -52,7 +53,7 @@ def prepare_step(experiment: ClassesExperiment, layout: Layout) -> Subjectwise:
     """The step over all subjects of the experiment."""
     fingerprints = {name: _fingerprint(experiment, person) for name, person in experiment.people.items()}
 
-    def made(name: str) -> list[Path]:
+    def made(name: str) -> list[Place]:
         return [layout.image(name), layout.labels(name)]
 
     return Subjectwise("prepare", layout.step("prepare"), fingerprints, made)
@@ -91,10 +92,7 @@ def _prepare(experiment: ClassesExperiment, layout: Layout, fingerprints: Mappin
         _write(experiment, layout, name, fingerprints[name], scans, labels)
     except InputError:
         for path in (layout.image(name), layout.labels(name), layout.class_voxels(name)):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            storage.remove(path)
         raise
 
 
@@ -156,7 +154,7 @@ def _write(
     _store(layout.image(name), spec(dtype=dtype.name, channels=tuple(scans)), image, attributes)
 
 
-def _store(path: Path, spec: Spec, values: NDArray[Any], attributes: dict[str, Any]) -> None:
+def _store(path: Place, spec: Spec, values: NDArray[Any], attributes: dict[str, Any]) -> None:
     ome_zarr.create(path, spec)
     array = ome_zarr.open_level(path, writable=True)
     for box in Lattice(spec.shape, spec.shard):

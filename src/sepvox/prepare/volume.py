@@ -7,12 +7,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from sepvox import markers, ome_zarr
+from sepvox import markers, ome_zarr, storage
 from sepvox.blocks import Box, Triple, reflected, triple
-from sepvox.errors import StaleError, StoreError
+from sepvox.errors import AccessError, StaleError, StoreError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Geometry
+from sepvox.prepare.readers.zarr_store import is_zarr, metadata
 from sepvox.prepare.statistics import normalise
 from sepvox.versions import VERSIONS
 
@@ -117,8 +118,14 @@ def open_prepared(experiment: NeuronsExperiment, layout: Layout, volume: str) ->
         If it was prepared from other files or with other settings. Sources that are gone by now cannot have changed.
     """
     opened = open_volume(layout, volume)
-    there = all(path.exists() for path in experiment.source_files(volume))
-    if there and opened.fingerprint != preparation_fingerprint(experiment, volume):
+    try:
+        there = all(path.exists() for path in experiment.source_files(volume)) and all(
+            is_zarr(storage.place(address)) for address in experiment.source_addresses(volume).values()
+        )
+        changed = there and opened.fingerprint != preparation_fingerprint(experiment, volume)
+    except AccessError:
+        changed = False
+    if changed:
         raise StaleError(
             f"{layout.image(volume)}: prepared from other files or with other settings than volumes.{volume} has now; run `sepvox prepare --restart`, or the workflow with `--forcerun prepare`"
         )
@@ -126,15 +133,31 @@ def open_prepared(experiment: NeuronsExperiment, layout: Layout, volume: str) ->
 
 
 def preparation_fingerprint(experiment: NeuronsExperiment, volume: str) -> str:
-    """Of everything that a prepared volume depends on."""
+    """Of everything that a prepared volume depends on.
+
+    Raises
+    ------
+    AccessError
+        If an address of its sources cannot be reached.
+    """
     settings = experiment.volumes[volume].model_dump(mode="json", exclude={"role"})
     files = [
         (str(path), path.stat().st_size, path.stat().st_mtime_ns)
         for path in experiment.source_files(volume)
         if path.exists()
     ]
+    # The metadata of a node are all that can be compared without reading its voxels.
+    nodes = {
+        address: {name: content.hex() for name, content in metadata(storage.place(address)).items()}
+        for address in experiment.source_addresses(volume).values()
+    }
     return markers.fingerprint(
-        "prepare", VERSIONS["prepare"], settings, experiment.prepare.model_dump(mode="json"), files
+        "prepare",
+        VERSIONS["prepare"],
+        settings,
+        experiment.prepare.model_dump(mode="json"),
+        files,
+        *([nodes] if nodes else []),
     )
 
 

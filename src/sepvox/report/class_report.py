@@ -45,7 +45,7 @@ def class_report(experiment: ClassesExperiment, config: Path, results: Path) -> 
     StoreError
         If a step that the report shows has not been run.
     """
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     if not any(experiment.predicted(model) for model in experiment.predictors()):
         raise ConfigError(f"{config}: subjects: none is validated, tested or applied to, so there is nothing to report")
     pools = read_pools(experiment, layout)
@@ -166,7 +166,7 @@ def _comparison(
     )
     body += classes_tables.contenders_table(contenders)
     if compared:
-        layout = Layout(results / experiment.experiment)
+        layout = experiment.layout(results)
         body += _chart(layout, "comparison", draw_comparison(compared), "Mean Dice against parameters.")
     return Section("Comparison", body)
 

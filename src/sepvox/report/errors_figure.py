@@ -9,7 +9,6 @@ at the place where they are nearest to each other. Only the crop is read at full
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ from sepvox.report import figures
 from sepvox.report.colours import borders, colours_of
 from sepvox.report.overview import draw_scale_bar
 from sepvox.report.slices import Plane, plane_at, sampled
+from sepvox.storage import Place
 
 Mask = NDArray[np.bool_]
 
@@ -95,7 +95,7 @@ def read_error_views(
     return found
 
 
-def _locate(errors: Sequence[Error], truth: Path, segmentation: Path, volume: PreparedVolume) -> list[Plane | None]:
+def _locate(errors: Sequence[Error], truth: Place, segmentation: Place, volume: PreparedVolume) -> list[Plane | None]:
     """The plane that shows each error best; None where it is too small for the searched level."""
     truths, segments = _searched_level(truth, segmentation)
     shape = triple(truths.shape)
@@ -114,7 +114,7 @@ def _locate(errors: Sequence[Error], truth: Path, segmentation: Path, volume: Pr
     return planes
 
 
-def _searched_level(truth: Path, segmentation: Path) -> tuple[Any, Any]:
+def _searched_level(truth: Place, segmentation: Place) -> tuple[Any, Any]:
     """The finest level of both pyramids that is small enough to be searched, or the coarsest that both have."""
     level = 0
     while True:

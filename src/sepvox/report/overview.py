@@ -1,7 +1,6 @@
 """The overview of one segmented volume: what went in, what came out and what is true, in three planes."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from sepvox.prepare.volume import PreparedVolume
 from sepvox.report import figures
 from sepvox.report.colours import match, paint
 from sepvox.report.slices import Plane, central_planes, sampled, scale_bar
+from sepvox.storage import Place
 
 PANEL = 320
 GAP = 8
@@ -54,7 +54,7 @@ def read_views(layout: Layout, model: str, name: str, volume: PreparedVolume) ->
     ]
 
 
-def _read(store: Path, plane: Plane, channels: int | None = None) -> NDArray[Any]:
+def _read(store: Place, plane: Plane, channels: int | None = None) -> NDArray[Any]:
     return ome_zarr.read(ome_zarr.open_level(store), plane.box, channels)
 
 

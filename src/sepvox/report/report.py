@@ -62,7 +62,7 @@ def report(experiment: NeuronsExperiment, config: Path, results: Path) -> None:
     StoreError
         If a step that the report shows has not been run.
     """
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     if not experiment.predicted():
         raise ConfigError(f"{config}: volumes: none of role validate, test or apply, so there is nothing to report")
     models = _models(experiment, layout)

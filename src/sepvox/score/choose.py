@@ -10,7 +10,6 @@ import numpy as np
 from sepvox import markers
 from sepvox.errors import ConfigError, StoreError
 from sepvox.experiments.neurons import NeuronsExperiment
-from sepvox.layout import Layout
 from sepvox.score.sweep import read_sweep
 from sepvox.segment.threshold import given_threshold
 
@@ -27,7 +26,7 @@ def choose(experiment: NeuronsExperiment, model: str, results: Path) -> None:
     StoreError
         If a sweep or the given threshold is damaged, or the sweeps have different thresholds.
     """
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     scoring = experiment.segment.agglomerate.scoring
     given = experiment.model_directory(results, model) / "threshold.json"
     validation = experiment.named("validate")

@@ -39,7 +39,7 @@ def choose_clean_up_of(experiment: ClassesExperiment, model: str, results: Path)
     """
     if model not in experiment.predictors():
         raise ConfigError(f"--model {model}: the experiment has {', '.join(experiment.predictors())}")
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     setting, classes = experiment.segment.clean_up, experiment.classes
     beside = None
     if experiment.train is None:

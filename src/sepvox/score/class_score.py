@@ -18,6 +18,7 @@ from sepvox.prepare.labels import read_labels
 from sepvox.prepare.scans import check_same_grid
 from sepvox.score.class_metrics import class_scores
 from sepvox.score.class_summary import as_csv, summary
+from sepvox.storage import Place
 from sepvox.subjectwise import Subjectwise
 from sepvox.versions import VERSIONS
 
@@ -34,7 +35,7 @@ def score_subjects(experiment: ClassesExperiment, model: str, results: Path, par
     StoreError
         If a subject was not classified.
     """
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     step = score_step(experiment, model, layout)
     work = partial(_score, experiment, layout, model)
     with blockwise.processes(experiment.score.processes) as executor:
@@ -56,7 +57,7 @@ def score_step(experiment: ClassesExperiment, model: str, layout: Layout) -> Sub
         for name in scored(experiment, model)
     }
 
-    def made(name: str) -> list[Path]:
+    def made(name: str) -> list[Place]:
         return [layout.scores(model, name)]
 
     return Subjectwise("score", layout.step("score", model), fingerprints, made)
@@ -76,7 +77,7 @@ def summarise(experiment: ClassesExperiment, model: str, results: Path) -> None:
     StoreError
         If a subject was not scored.
     """
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     score_step(experiment, model, layout).check_done()
     names = scored(experiment, model)
     if not names:

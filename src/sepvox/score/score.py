@@ -7,20 +7,20 @@ from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, triple
 from sepvox.errors import ConfigError
 from sepvox.experiments.neurons import NeuronsExperiment
-from sepvox.layout import Layout
 from sepvox.prepare.volume import PreparedVolume, open_volume
 from sepvox.score.contingency import Contingency, contingency, merge, near_border, relabel
 from sepvox.score.metrics import adapted_rand_error, cremi_score, per_object_errors, variation_of_information
 from sepvox.score.sweep import load_counts, read_sweep, save_counts, sources
 from sepvox.segment.agglomerate import load_lookup_tables
 from sepvox.segment.threshold import chosen_threshold
+from sepvox.storage import Place
 
 BLOCK = (128, 128, 128)
 
 
 def score_sweep(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> None:
     """Write sweep.json: the scores of one volume at every threshold."""
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     if not experiment.has_truth(volume):
         raise ConfigError(f"volumes.{volume}: has no `labels` to compare with; add them, or do not score this volume")
     tables = load_lookup_tables(experiment, model, volume, results)
@@ -39,7 +39,7 @@ def score_sweep(experiment: NeuronsExperiment, model: str, volume: str, results:
 
 def score_chosen(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> None:
     """Write scores.json: the sweep, the scores at the chosen threshold, and the largest errors."""
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     tables = load_lookup_tables(experiment, model, volume, results)
     sweep = read_sweep(experiment, model, volume, results)
     chosen = chosen_threshold(experiment, model, results)
@@ -65,7 +65,7 @@ def scores_at(counted: Contingency, threshold: float) -> dict[str, float]:
     }
 
 
-def _count(store: Path, volume: PreparedVolume, ignore_border: int) -> Contingency:
+def _count(store: Place, volume: PreparedVolume, ignore_border: int) -> Contingency:
     fragments = ome_zarr.open_level(store)
     halo = (0, ignore_border, ignore_border)
     found = []

@@ -20,7 +20,7 @@ STEP = "`sepvox score --sweep`"
 
 def sources(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> dict[str, str]:
     """Fingerprints of what a sweep is made from: the counts, that is fragments, truth and settings, and lookup tables."""
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     counts = markers.fingerprint(
         "contingency",
         VERSIONS["score"],
@@ -52,7 +52,7 @@ def load_counts(experiment: NeuronsExperiment, model: str, volume: str, results:
     StaleError
         If it was made from other fragments or labels, or with other settings.
     """
-    path = _counts_file(Layout(results / experiment.experiment), model, volume)
+    path = _counts_file(experiment.layout(results), model, volume)
     found = markers.read_arrays(path, STEP, "fragment", "truth", "count", "fingerprint")
     if str(found["fingerprint"]) != sources(experiment, model, volume, results)["contingency"]:
         raise StaleError(f"{path}: counted on other fragments or labels, or with other settings; run {STEP} again")
@@ -69,7 +69,7 @@ def read_sweep(experiment: NeuronsExperiment, model: str, volume: str, results: 
     StaleError
         If it was made from other fragments, labels or lookup tables, or with other settings.
     """
-    path = Layout(results / experiment.experiment).sweep(model, volume)
+    path = experiment.layout(results).sweep(model, volume)
     sweep: dict[str, Any] = markers.read_json(path, "volume", "role", "thresholds", step=STEP)
     if sweep.get("made_from") != sources(experiment, model, volume, results):
         raise StaleError(

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from sepvox import markers, ome_zarr
 from sepvox.errors import StaleError, StoreError
 from sepvox.experiments.neurons import NeuronsExperiment
-from sepvox.layout import Layout
 from sepvox.segment.contacts import Contacts, added
 from sepvox.segment.lookup import lookup_tables, mean_lookup_tables
 from sepvox.segment.region_graph import region_graph_job
@@ -67,7 +66,7 @@ def tables_fingerprint(experiment: NeuronsExperiment, model: str, volume: str, r
 
     The affinities are part of the fragments' own fingerprint and need not be there any more.
     """
-    fragments = Layout(results / experiment.experiment).fragments(model, volume)
+    fragments = experiment.layout(results).fragments(model, volume)
     return markers.fingerprint(
         "agglomerate",
         VERSIONS["agglomerate"],
@@ -107,7 +106,7 @@ def agglomerate(experiment: NeuronsExperiment, model: str, volume: str, results:
         edges, scores = (np.concatenate([part[name] for part in parts]) for name in columns)
         tables = lookup_tables(fragments, sizes, edges, scores, thresholds, least)
     markers.write_arrays(
-        Layout(results / experiment.experiment).lookup_tables(model, volume),
+        experiment.layout(results).lookup_tables(model, volume),
         fragments=fragments,
         sizes=sizes,
         thresholds=np.array(thresholds),
@@ -126,7 +125,7 @@ def load_lookup_tables(experiment: NeuronsExperiment, model: str, volume: str, r
     StaleError
         If it was made from other fragments or with other settings.
     """
-    path = Layout(results / experiment.experiment).lookup_tables(model, volume)
+    path = experiment.layout(results).lookup_tables(model, volume)
     found = markers.read_arrays(path, STEP, "fragments", "sizes", "thresholds", "tables", "fingerprint")
     if str(found["fingerprint"]) != tables_fingerprint(experiment, model, volume, results):
         raise StaleError(f"{path}: made from other fragments or with other settings; run {STEP} again")

@@ -7,7 +7,6 @@ anything is interpolated: between two voxels of background there is then only ba
 is left in a scan of finer voxels.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from sepvox import ome_zarr
+from sepvox import ome_zarr, storage
 from sepvox.blocks import Box, Lattice, Triple, triple
 from sepvox.ome_zarr import Spec
 from sepvox.prepare.grid import Grid
@@ -25,6 +24,7 @@ from sepvox.prepare.labels import label_dtype
 from sepvox.prepare.native import SLAB, native_labels, write_native
 from sepvox.prepare.settings import StoreSettings
 from sepvox.segment.clean_up import CleanUp
+from sepvox.storage import Place
 
 _BLOCK = (128, 128, 128)
 
@@ -82,7 +82,7 @@ def whole_map(decision: Decision) -> NDArray[np.uint8]:
 
 
 def write_prepared(
-    path: Path,
+    path: Place,
     decision: Decision,
     classes: Mapping[str, int],
     geometry: ome_zarr.Geometry,
@@ -94,8 +94,7 @@ def write_prepared(
     spec = Spec(
         decision.shape, values.dtype.name, geometry, layout.chunk, layout.shard, labels=True, levels=layout.levels
     )
-    if path.exists():
-        shutil.rmtree(path)
+    storage.remove(path)
     ome_zarr.create(path, spec)
     array = ome_zarr.open_level(path, writable=True)
     for box in Lattice(decision.shape, layout.shard):

@@ -12,6 +12,7 @@ from sepvox.layout import Layout
 from sepvox.prepare.subject import open_subject
 from sepvox.segment.class_map import decide, write_prepared, write_scan
 from sepvox.segment.clean_up import CleanUp, read_clean_up
+from sepvox.storage import Place
 from sepvox.subjectwise import Subjectwise
 from sepvox.versions import VERSIONS
 
@@ -28,7 +29,7 @@ def classify_subjects(
     StaleError
         If the clean-up was chosen with another setting.
     """
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     clean_up = chosen_clean_up(experiment, model, layout)
     step = classify_step(experiment, model, layout, clean_up)
     work = partial(_classify, experiment, layout, model, clean_up, step.fingerprints)
@@ -51,7 +52,7 @@ def classify_step(experiment: ClassesExperiment, model: str, layout: Layout, cle
         for name in experiment.predicted(model)
     }
 
-    def made(name: str) -> list[Path]:
+    def made(name: str) -> list[Place]:
         return [layout.native_segmentation(model, name), layout.segmentation(model, name)]
 
     return Subjectwise("classify", layout.step("classify", model), fingerprints, made)

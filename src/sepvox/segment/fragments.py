@@ -12,26 +12,26 @@ from sepvox.blocks import Box, Lattice, Part, fitting_block, triple
 from sepvox.blockwise import Blockwise, processes
 from sepvox.errors import InputError
 from sepvox.experiments.neurons import NeuronsExperiment
-from sepvox.layout import Layout
 from sepvox.ome_zarr import Spec
 from sepvox.segment.settings import FragmentSettings
 from sepvox.segment.watershed import fragments_of_cell, waterz_thresholds
 from sepvox.settings import NEAREST_OFFSETS
+from sepvox.storage import Place
 from sepvox.versions import VERSIONS
 
 
 @dataclass(frozen=True)
 class _Job:
-    affinities: Path
-    mask: Path
-    store: Path
+    affinities: Place
+    mask: Place
+    store: Place
     spec: Spec
     step: Blockwise
     settings: FragmentSettings
 
 
 def _job(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> _Job:
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     affinities = layout.affinities(model, volume)
     attributes = ome_zarr.attributes(affinities)
     check_offsets(affinities, attributes)
@@ -50,11 +50,17 @@ def _job(experiment: NeuronsExperiment, model: str, volume: str, results: Path) 
         block,
         attributes["fingerprint"],
     )
-    step = Blockwise("fragments", Lattice(shape, block), layout.step("fragments", model, volume), made)
+    step = Blockwise(
+        "fragments",
+        Lattice(shape, block),
+        layout.step("fragments", model, volume),
+        made,
+        layout.blocks("fragments", model, volume),
+    )
     return _Job(affinities, layout.mask(volume), layout.fragments(model, volume), spec, step, settings)
 
 
-def check_offsets(path: Path, attributes: dict[str, Any]) -> None:
+def check_offsets(path: Place, attributes: dict[str, Any]) -> None:
     """Raise InputError unless the first three channels are the nearest affinities of sepvox's convention."""
     found = [tuple(offset) for offset in attributes.get("offsets", [])[:3]]
     if found != list(NEAREST_OFFSETS):
@@ -71,7 +77,7 @@ def create(experiment: NeuronsExperiment, model: str, volume: str, results: Path
         ome_zarr.create(job.store, job.spec)
         if job.settings.method == "waterz" and job.settings.waterz_thresholds is None:
             low, high = waterz_thresholds(_histogram(job))
-            markers.write_json(job.step.done / "blocks" / "thresholds.json", {"low": low, "high": high})
+            markers.write_json(job.step.blocks / "thresholds.json", {"low": low, "high": high})
 
     job.step.create(job.store, lay_out, restart)
 
@@ -89,7 +95,7 @@ def fragments_slice(experiment: NeuronsExperiment, model: str, volume: str, resu
     job = _job(experiment, model, volume, results)
     job.step.check_created()
     distribution = None
-    thresholds = job.step.done / "blocks" / "thresholds.json"
+    thresholds = job.step.blocks / "thresholds.json"
     if thresholds.exists():
         found = markers.read_json(thresholds, "low", "high")
         distribution = (found["low"], found["high"])

@@ -17,10 +17,10 @@ from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, Part, triple
 from sepvox.blockwise import Blockwise, processes
 from sepvox.experiments.neurons import NeuronsExperiment
-from sepvox.layout import Layout
 from sepvox.segment.contacts import contacts
 from sepvox.segment.merge_scores import merge_scores
 from sepvox.segment.settings import AgglomerateSettings
+from sepvox.storage import Place
 from sepvox.versions import VERSIONS
 
 
@@ -28,8 +28,8 @@ from sepvox.versions import VERSIONS
 class RegionGraphJob:
     """The cells of one volume's region graph."""
 
-    affinities: Path
-    fragments: Path
+    affinities: Place
+    fragments: Place
     folder: Path
     settings: AgglomerateSettings
     step: Blockwise
@@ -41,7 +41,7 @@ class RegionGraphJob:
 
 def region_graph_job(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> RegionGraphJob:
     """Describe the region graph of one volume; its fragments must be finished."""
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     fragments = layout.fragments(model, volume)
     settings = experiment.segment.agglomerate
     shape = triple(ome_zarr.open_level(fragments).shape)

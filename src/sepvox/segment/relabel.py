@@ -11,11 +11,11 @@ from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, Part, fitting_block, triple
 from sepvox.blockwise import Blockwise, processes
 from sepvox.experiments.neurons import NeuronsExperiment
-from sepvox.layout import Layout
 from sepvox.ome_zarr import Spec
 from sepvox.segment.agglomerate import load_lookup_tables
 from sepvox.segment.lookup import apply_lookup
 from sepvox.segment.threshold import chosen_threshold
+from sepvox.storage import Place
 from sepvox.versions import VERSIONS
 
 Ids = NDArray[np.uint64]
@@ -26,15 +26,15 @@ _lookup: tuple[Ids, Ids]
 
 @dataclass(frozen=True)
 class _Job:
-    fragments: Path
+    fragments: Place
     threshold: float
-    store: Path
+    store: Place
     spec: Spec
     step: Blockwise
 
 
 def _job(experiment: NeuronsExperiment, model: str, volume: str, results: Path, other: float | None) -> _Job:
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     fragments, tables = layout.fragments(model, volume), layout.lookup_tables(model, volume)
     threshold = chosen_threshold(experiment, model, results)["threshold"] if other is None else other
     shape = triple(ome_zarr.open_level(fragments).shape)
@@ -55,12 +55,8 @@ def _job(experiment: NeuronsExperiment, model: str, volume: str, results: Path, 
         ome_zarr.attributes(fragments)["fingerprint"],
         markers.file_fingerprint(tables),
     )
-    step = Blockwise(
-        "relabel",
-        Lattice(shape, block),
-        layout.step("relabel" if other is None else f"relabel-{other:g}", model, volume),
-        made,
-    )
+    names = ("relabel" if other is None else f"relabel-{other:g}", model, volume)
+    step = Blockwise("relabel", Lattice(shape, block), layout.step(*names), made, layout.blocks(*names))
     return _Job(fragments, threshold, layout.segmentation(model, volume, other), spec, step)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from sepvox import markers
 from sepvox.errors import StaleError, StoreError
 from sepvox.experiments.neurons import NeuronsExperiment
-from sepvox.layout import Layout
 
 KEYS = ("threshold", "scoring", "chosen_on")
 STEP = "`sepvox choose`"
@@ -39,7 +38,7 @@ def chosen_threshold(experiment: NeuronsExperiment, model: str, results: Path) -
     StaleError
         If it was chosen for another scoring.
     """
-    path = Layout(results / experiment.experiment).threshold(model)
+    path = experiment.layout(results).threshold(model)
     found = _read(path, f"run {STEP} again")
     scoring = experiment.segment.agglomerate.scoring
     if found["scoring"] != scoring:

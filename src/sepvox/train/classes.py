@@ -53,7 +53,7 @@ def train_classes(experiment: ClassesExperiment, model: str, results: Path, rest
     StaleError
         As `sepvox.train.train.train`.
     """
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     train(class_task(experiment.variant(model), model, layout), layout, model, restart)
 
 

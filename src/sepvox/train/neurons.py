@@ -75,7 +75,7 @@ def train_neurons(experiment: NeuronsExperiment, model: str, results: Path, rest
     StaleError
         As `sepvox.train.train.train`.
     """
-    layout = Layout(results / experiment.experiment)
+    layout = experiment.layout(results)
     train(neurons_task(experiment.variant(model), layout), layout, model, restart)
 
 

@@ -18,6 +18,7 @@ from sepvox.blocks import Box, triple
 from sepvox.errors import InputError
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Geometry, World
+from sepvox.storage import Place
 
 OF_NEURONS = ("image", "affinities", "fragments", "truth", "segmentation")
 
@@ -77,9 +78,9 @@ def layers_of(folder: Path, model: str, volume: str) -> list[Layer]:
     StoreError
         If a finished store is damaged.
     """
-    layout = Layout(folder)
+    layout = Layout.noted(folder)
     _check(folder, "--volume", volume, volumes_in(folder, model))
-    stores: dict[str, tuple[Path, Callable[[str, Path], Layer]]] = {
+    stores: dict[str, tuple[Place, Callable[[str, Place], Layer]]] = {
         "image": (layout.image(volume), _image),
         "affinities": (layout.affinities(model, volume), _affinities),
         "fragments": (layout.fragments(model, volume), _hidden_labels),
@@ -102,7 +103,7 @@ def expected_names(folder: Path, volume: str) -> tuple[str, ...]:
 
 def modalities_of(folder: Path, volume: str) -> tuple[str, ...]:
     """Names of a scan's channels; empty for volumes of other kinds."""
-    store = Layout(folder).image(volume)
+    store = Layout.noted(folder).image(volume)
     return tuple(ome_zarr.attributes(store).get("modalities", ())) if _finished(store) else ()
 
 
@@ -114,7 +115,7 @@ def first_volume(folder: Path, model: str) -> str:
     InputError
         As for `layers_of`.
     """
-    layout, names = Layout(folder), volumes_in(folder, model)
+    layout, names = Layout.noted(folder), volumes_in(folder, model)
     return next((name for name in names if _finished(layout.segmentation(model, name))), names[0])
 
 
@@ -148,11 +149,11 @@ def _folders(folder: Path) -> list[str]:
     return sorted(inner.name for inner in folder.glob("*") if inner.is_dir())
 
 
-def _finished(store: Path) -> bool:
+def _finished(store: Place) -> bool:
     return (store / "zarr.json").exists()
 
 
-def _image(name: str, path: Path) -> Layer:
+def _image(name: str, path: Place) -> Layer:
     statistics = ome_zarr.attributes(path)["statistics"]
     low, high = statistics["percentiles"]["0.5"], statistics["percentiles"]["99.5"]
     # A viewer cannot spread an empty range over its greys.
@@ -161,7 +162,7 @@ def _image(name: str, path: Path) -> Layer:
     return Layer("image", name, _levels(path), ome_zarr.geometry(path), True, 1.0, (low, high), extremes)
 
 
-def _modality(name: str, path: Path) -> Layer:
+def _modality(name: str, path: Place) -> Layer:
     """One channel of a scan."""
     attributes = ome_zarr.attributes(path)
     channel = attributes["modalities"].index(name)
@@ -172,26 +173,23 @@ def _modality(name: str, path: Path) -> Layer:
     return Layer("image", name, levels, ome_zarr.geometry(path), channel == 0, 1.0, window, window)
 
 
-def _affinities(name: str, path: Path) -> Layer:
+def _affinities(name: str, path: Place) -> Layer:
     """The three nearest affinities, along z, y and x, as red, green and blue."""
     colours = tuple(da.moveaxis(level[:3], 0, -1) for level in _levels(path))
     return Layer("colours", name, colours, ome_zarr.geometry(path), False, 1.0)
 
 
-def _hidden_labels(name: str, path: Path) -> Layer:
+def _hidden_labels(name: str, path: Place) -> Layer:
     return Layer("labels", name, _levels(path), ome_zarr.geometry(path), False, 0.5)
 
 
-def _shown_labels(name: str, path: Path) -> Layer:
+def _shown_labels(name: str, path: Place) -> Layer:
     return Layer("labels", name, _levels(path), ome_zarr.geometry(path), True, 0.5)
 
 
-def _levels(path: Path) -> tuple[da.Array, ...]:
+def _levels(path: Place) -> tuple[da.Array, ...]:
     """Every level of a finished store, lazily, in its chunks."""
-    ome_zarr.attributes(path)
-    ome: Any = zarr.open_group(str(path), mode="r").attrs["ome"]
-    count = len(ome["multiscales"][0]["datasets"])
-    return tuple(_lazy(ome_zarr.open_level(path, level)) for level in range(count))
+    return tuple(_lazy(array) for array in ome_zarr.levels(path))
 
 
 def _lazy(array: "zarr.Array[Any]") -> da.Array:

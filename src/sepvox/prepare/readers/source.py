@@ -16,13 +16,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sepvox.errors import InputError
+from sepvox import storage
+from sepvox.errors import AccessError, InputError
 from sepvox.prepare.readers.hdf5 import open_hdf5
 from sepvox.prepare.readers.nifti import open_nifti
 from sepvox.prepare.readers.npy import open_npy, open_npz
 from sepvox.prepare.readers.stored import STORED_XYZ, STORED_ZYX, Stored, Triple, lazy_array
 from sepvox.prepare.readers.tiff import open_sections, open_tiff
-from sepvox.prepare.readers.zarr_store import is_zarr, open_zarr
+from sepvox.prepare.readers.zarr_store import METADATA, is_zarr, open_zarr
 
 Open = Callable[[Path, str | None, str], Stored]
 
@@ -70,7 +71,7 @@ def open_source(path: str, key: str | None, axes: Literal["zyx", "xyz"], what: s
 
     Parameters
     ----------
-    path: file, glob of TIFF sections, or Zarr folder.
+    path: file, glob of TIFF sections, Zarr folder, or address of one.
     key: dataset inside the file, for HDF5, .npz and Zarr.
     axes: order of the file's axes, where it does not name them itself.
     what: configuration key of the path, for messages, such as ``volumes.train.image``.
@@ -94,6 +95,8 @@ def open_source(path: str, key: str | None, axes: Literal["zyx", "xyz"], what: s
 
 
 def _open(path: str, key: str | None, what: str) -> Stored:
+    if storage.is_address(path):
+        return _open_address(path, key, what)
     file = Path(path)
     try:
         if not file.exists() and glob.has_magic(path):
@@ -115,6 +118,33 @@ def _open(path: str, key: str | None, what: str) -> Stored:
         raise InputError(
             f"{what}: {path}: cannot be read ({error.strerror or error}); check the file and its permissions"
         ) from error
+
+
+def _open_address(address: str, key: str | None, what: str) -> Stored:
+    """Also one that cannot be used is known within seconds."""
+    node = storage.place(address)
+    try:
+        check_address(address, what)
+        return open_zarr(node, key, what)
+    except AccessError as error:
+        raise InputError(f"{what}: {error}") from error
+
+
+def check_address(address: str, what: str) -> None:
+    """Refuse an address that cannot be reached, or at which there is no Zarr store.
+
+    Raises
+    ------
+    InputError: names the address, what the server said, and how to mend it.
+    """
+    try:
+        there = is_zarr(storage.place(address))
+    except AccessError as error:
+        raise InputError(f"{what}: {error}") from error
+    if not there:
+        raise InputError(
+            f"{what}: {address}: there is no Zarr store (no {', '.join(METADATA)}); correct the address, which must be that of a Zarr or OME-Zarr store, for no other format is read from addresses"
+        )
 
 
 def _open_glob(pattern: str, key: str | None, what: str) -> Stored:

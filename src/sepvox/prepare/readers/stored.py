@@ -16,7 +16,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from sepvox.errors import InputError
+from sepvox.errors import AccessError, InputError
 
 Box = tuple[slice, slice, slice]
 Triple = tuple[float, float, float]
@@ -68,7 +68,8 @@ class Stored:
 class OrderedVoxels:
     """A box reader as Dask wants an array: indexable, in (z, y, x) order and native byte order.
 
-    Any failure of a read becomes an `InputError` that names the file and the voxels.
+    Any failure of a read becomes an `InputError` that names the file and the voxels, but for an `AccessError`, which is
+    no fault of the data.
     """
 
     voxels: BoxReader
@@ -103,7 +104,7 @@ class OrderedVoxels:
         stored = dict(zip(self.order, spans, strict=True))
         try:
             block = self.voxels.read((stored[0], stored[1], stored[2]))
-        except (InputError, MemoryError):
+        except (AccessError, InputError, MemoryError):
             raise
         except Exception as error:
             # The format libraries and their codecs raise whatever they like on damaged bytes.
