@@ -49,7 +49,7 @@ resume: $(INSTALLED)
 # The packages of CUDA come with torch where they are wanted; pinned here they would be installed everywhere.
 lock: $(INSTALLED)
 	$(BIN)/python -m pip install uv
-	$(BIN)/uv pip compile --universal pyproject.toml --extra dev --python-version 3.11 \
+	$(BIN)/uv pip compile --universal pyproject.toml --extra dev --extra remote --python-version 3.11 \
 		--no-annotate --no-header --upgrade --quiet --output-file .venv/requirements.lock
 	grep -vE '^(cuda-|nvidia-|triton)' .venv/requirements.lock > requirements.lock
 

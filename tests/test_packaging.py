@@ -14,7 +14,8 @@ import sepvox
 REPOSITORY = Path(__file__).parents[1]
 LOCK = (REPOSITORY / "requirements.lock").read_text().splitlines()
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-DIRECT = [Requirement(text) for text in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"])]
+EXTRAS = PROJECT["optional-dependencies"]
+DIRECT = [Requirement(text) for text in (*PROJECT["dependencies"], *EXTRAS["dev"], *EXTRAS["remote"])]
 
 
 def test_lock_holds_nothing_of_one_machine() -> None:
