@@ -93,20 +93,45 @@ def create(path: Path, spec: Spec) -> None:
         If the folder cannot be written.
     """
     channels = () if spec.channels is None else (len(spec.channels),)
+    for level, (shape, _) in enumerate(spec.pyramid()):
+        create_array(
+            path / str(level),
+            channels + shape,
+            spec.dtype,
+            ["c", "z", "y", "x"][-3 - len(channels) :],
+            (1,) * len(channels) + spec.chunk,
+            channels + spec.shard,
+        )
+
+
+def create_array(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: str,
+    axes: Sequence[str],
+    chunks: tuple[int, ...],
+    shards: tuple[int, ...] | None = None,
+) -> zarr.Array[Any]:
+    """Lay out one array as every array of sepvox: chunks are compressed, carry a checksum, and are stored when empty.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written.
+    """
     try:
-        for level, (shape, _) in enumerate(spec.pyramid()):
-            zarr.create_array(
-                store=str(path / str(level)),
-                shape=channels + shape,
-                dtype=spec.dtype,
-                chunks=(1,) * len(channels) + spec.chunk,
-                shards=channels + spec.shard,
-                compressors=[ZstdCodec(level=3, checksum=True)],
-                fill_value=0,
-                dimension_names=["c", "z", "y", "x"][-3 - len(channels) :],
-                config={"write_empty_chunks": True},
-                overwrite=True,
-            )
+        return zarr.create_array(
+            store=str(path),
+            shape=shape,
+            dtype=dtype,
+            chunks=chunks,
+            shards=shards,
+            compressors=[ZstdCodec(level=3, checksum=True)],
+            fill_value=0,
+            dimension_names=axes,
+            config={"write_empty_chunks": True},
+            overwrite=True,
+        )
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror})") from None
 
