@@ -12,7 +12,7 @@ import typer
 
 from sepvox import __version__
 from sepvox.errors import SepvoxError, StoreError
-from sepvox.verbs import about, classes, networks, neurons, steps
+from sepvox.verbs import about, classes, networks, neurons, steps, studies
 
 MENDS = {
     errno.ENOENT: "run the step that makes it",
@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Raw 3D volumes to scored segmentations with parallel separable 3D networks.",
 )
-for verbs in (steps, neurons, classes, networks, about):
+for verbs in (steps, neurons, classes, networks, studies, about):
     app.add_typer(verbs.app)
 
 

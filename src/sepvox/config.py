@@ -6,8 +6,9 @@ of the key (`volumes.test-part.region`) and the mend.
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +19,9 @@ from sepvox.experiments.classes import ClassesExperiment
 from sepvox.experiments.mistakes import explain
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.paths import expanded
+from sepvox.settings import Settings
+
+S = TypeVar("S", bound=Settings)
 
 EXPERIMENTS: dict[str, type[NeuronsExperiment] | type[ClassesExperiment]] = {
     "neurons": NeuronsExperiment,
@@ -34,6 +38,40 @@ def load(path: str | Path) -> NeuronsExperiment | ClassesExperiment:
         If the file is missing, is not YAML, or has unknown keys, wrong types or impossible combinations.
     """
     path = Path(path)
+    return parse(_document(path), path)
+
+
+def load_study(path: str | Path, model: type[S], files: Sequence[str] = ()) -> S:
+    """Read the configuration of a study.
+
+    Parameters
+    ----------
+    model : type
+        Settings of the study.
+    files : sequence of str
+        Dotted keys that hold paths, which are relative to the folder of the YAML file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not YAML, or has unknown keys, wrong types or impossible combinations.
+    """
+    path = Path(path)
+    document = _document(path)
+    for key in files:
+        *sections, last = key.split(".")
+        section: Any = document
+        for name in sections:
+            section = section.get(name) if isinstance(section, dict) else None
+        if isinstance(section, dict) and last in section:
+            section[last] = _absolute(section[last], path, key)
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explain(error, model)}") from None
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
         document = yaml.load(path.read_text(), Loader=_NoDuplicates)
     except FileNotFoundError:
@@ -45,7 +83,7 @@ def load(path: str | Path) -> NeuronsExperiment | ClassesExperiment:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: expected keys such as `experiment` and `volumes`, got {type(document).__name__}")
-    return parse(document, path)
+    return document
 
 
 def load_neurons(path: str | Path, verb: str) -> NeuronsExperiment:

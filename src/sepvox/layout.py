@@ -135,6 +135,13 @@ class Layout:
     def summary_table(self, model: str) -> Path:
         return self.root / "outputs" / model / "scores.csv"
 
+    def videos(self, split: str) -> Path:
+        return self.root / "videos" / f"{split}.zarr"
+
+    def contact_sheet(self) -> Path:
+        """One video of each class, frame by frame."""
+        return self.root / "videos" / "contact-sheet.png"
+
     def report(self) -> Path:
         return self.root / "report" / "index.html"
 

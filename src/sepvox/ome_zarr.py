@@ -3,8 +3,6 @@
 A store is a Zarr 3 group with arrays "0", "1", … of a multiscale pyramid, axes z y x or c z y x. While it is being filled
 the group has no metadata, so that nobody takes it for a whole one; `finish` writes it last. Every chunk carries a
 checksum, and empty chunks are stored: an absent shard is an error, never background.
-
-Geometry is in world units: voxel_size is the edge of a voxel and offset the position of the first voxel's centre, z y x.
 """
 
 import json
@@ -24,34 +22,9 @@ from sepvox.errors import AccessError, StoreError
 from sepvox.pyramid import downsample, downsampling, mean_as, mode
 from sepvox.remote import reached
 from sepvox.storage import Place
+from sepvox.world import Geometry
 
 Array = NDArray[Any]
-World = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Voxel size and offset in `unit`, z y x."""
-
-    voxel_size: World = (1.0, 1.0, 1.0)
-    offset: World = (0.0, 0.0, 0.0)
-    unit: str | None = None
-
-    def moved(self, voxels: Sequence[int]) -> "Geometry":
-        """The geometry of the same grid seen from another first voxel."""
-        z, y, x = (o + v * s for o, v, s in zip(self.offset, voxels, self.voxel_size, strict=True))
-        return Geometry(self.voxel_size, (z, y, x), self.unit)
-
-    def coarser(self, factors: Sequence[int]) -> "Geometry":
-        """The geometry after joining `factors` voxels per axis; centres move by half a voxel."""
-        z, y, x = (s * f for s, f in zip(self.voxel_size, factors, strict=True))
-        oz, oy, ox = (o + (f - 1) * s / 2 for o, f, s in zip(self.offset, factors, self.voxel_size, strict=True))
-        return Geometry((z, y, x), (oz, oy, ox), self.unit)
-
-    @property
-    def anisotropic(self) -> bool:
-        """Whether z is coarser than y and x by more than half."""
-        return self.voxel_size[0] > 1.5 * max(self.voxel_size[1:])
 
 
 @dataclass(frozen=True)
@@ -93,21 +66,46 @@ def create(path: Place, spec: Spec) -> None:
         If the folder cannot be written.
     """
     channels = () if spec.channels is None else (len(spec.channels),)
+    for level, (shape, _) in enumerate(spec.pyramid()):
+        create_array(
+            path / str(level),
+            channels + shape,
+            spec.dtype,
+            ["c", "z", "y", "x"][-3 - len(channels) :],
+            (1,) * len(channels) + spec.chunk,
+            channels + spec.shard,
+        )
+
+
+def create_array(
+    path: Place,
+    shape: tuple[int, ...],
+    dtype: str,
+    axes: Sequence[str],
+    chunks: tuple[int, ...],
+    shards: tuple[int, ...] | None = None,
+) -> zarr.Array[Any]:
+    """Lay out one array as every array of sepvox: chunks are compressed, carry a checksum, and are stored when empty.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written.
+    """
     try:
-        for level, (shape, _) in enumerate(spec.pyramid()):
-            with reached(path, writing=True):
-                zarr.create_array(
-                    store=storage.zarr_store(path / str(level), writable=True),
-                    shape=channels + shape,
-                    dtype=spec.dtype,
-                    chunks=(1,) * len(channels) + spec.chunk,
-                    shards=channels + spec.shard,
-                    compressors=[ZstdCodec(level=3, checksum=True)],
-                    fill_value=0,
-                    dimension_names=["c", "z", "y", "x"][-3 - len(channels) :],
-                    config={"write_empty_chunks": True},
-                    overwrite=True,
-                )
+        with reached(path, writing=True):
+            return zarr.create_array(
+                store=storage.zarr_store(path, writable=True),
+                shape=shape,
+                dtype=dtype,
+                chunks=chunks,
+                shards=shards,
+                compressors=[ZstdCodec(level=3, checksum=True)],
+                fill_value=0,
+                dimension_names=axes,
+                config={"write_empty_chunks": True},
+                overwrite=True,
+            )
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror})") from None
 

@@ -15,4 +15,5 @@ VERSIONS = {
     "score": 2,
     "choose": 1,
     "report": 1,
+    "video-mnist": 1,
 }

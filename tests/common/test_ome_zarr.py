@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from sepvox import ome_zarr
 from sepvox.blocks import Box, Lattice
 from sepvox.errors import StoreError
-from sepvox.ome_zarr import Geometry, Spec
+from sepvox.ome_zarr import Spec
 from sepvox.pyramid import downsample, mode
+from sepvox.world import Geometry
 
 SHAPE, CHUNK, SHARD = (40, 36, 50), (8, 8, 8), (16, 16, 16)
 ANISOTROPIC = Geometry((40.0, 4.0, 4.0), (400.0, 8.0, 0.0), "nanometer")

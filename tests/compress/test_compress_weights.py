@@ -131,7 +131,8 @@ def test_a_trained_experiment_is_compressed_and_its_weights_are_trained_further(
     for name, tensor in before.items():
         assert not torch.equal(after[name], tensor), name
         np.testing.assert_allclose(after[name], tensor, atol=0.01)
-    losses = [json.loads(line).get("validation_loss") for line in Layout(results / "small").metrics("main").open()]
+    lines = Layout(results / "small").metrics("main").read_text().splitlines()
+    losses = [json.loads(line).get("validation_loss") for line in lines]
     assert np.isfinite([loss for loss in losses if loss is not None]).all()
 
 

@@ -11,7 +11,8 @@ from sepvox import ome_zarr
 from sepvox.blocks import Box, Lattice, Part
 from sepvox.blockwise import Blockwise
 from sepvox.errors import StoreError
-from sepvox.ome_zarr import Geometry, Spec
+from sepvox.ome_zarr import Spec
+from sepvox.world import Geometry
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_CHECKSUMS = """

@@ -18,7 +18,7 @@ from sepvox.score.class_metrics import class_scores
 ROOT = Path(__file__).parents[2]
 HIPPOCAMPUS = ROOT / "pretrained/hippocampus-p2sc2"
 DATA = Path(os.environ.get("SEPVOX_DATA") or "/nonexistent")
-FOLD = "fold4"
+FOLD = "fold0"
 
 
 @pytest.fixture

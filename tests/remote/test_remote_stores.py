@@ -22,7 +22,7 @@ from sepvox.nets import weights
 from sepvox.nets.build import build
 from sepvox.nets.model_config import write_model_config
 from sepvox.nets.settings import NetworkSettings
-from sepvox.ome_zarr import Geometry, Spec
+from sepvox.ome_zarr import Spec
 from sepvox.predict import job
 from sepvox.predict.predict import predict_slice
 from sepvox.prepare.prepare import prepare
@@ -31,6 +31,7 @@ from sepvox.score.score import score_chosen, score_sweep
 from sepvox.segment import fragments
 from sepvox.subjectwise import Subjectwise
 from sepvox.view.layers import layers_of
+from sepvox.world import Geometry
 
 NETWORK = NetworkSettings(width=2, depth=1)
 SHAPE, CHUNK, SHARD = (16, 16, 48), (8, 16, 16), (16, 16, 16)

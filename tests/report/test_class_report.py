@@ -18,13 +18,14 @@ from sepvox.experiments.classes import ClassesExperiment
 from sepvox.layout import Layout
 from sepvox.nets.model_config import write_model_config
 from sepvox.nets.settings import NetworkSettings
-from sepvox.ome_zarr import Geometry, Spec
+from sepvox.ome_zarr import Spec
 from sepvox.prepare.subject import open_subject
 from sepvox.prepare.subjects import prepare_subjects
 from sepvox.report.class_report import class_report
 from sepvox.report.classes_overlay import read_views
 from sepvox.report.classes_scores import best_median_worst, read_pools, second_look, spread
 from sepvox.score.class_metrics import class_scores
+from sepvox.world import Geometry
 
 CLASSES = {"csf": 1, "grey": 2, "white": 3}
 MISSED = "head-03"

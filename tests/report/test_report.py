@@ -17,7 +17,7 @@ from sepvox.config import load
 from sepvox.errors import ConfigError, StoreError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
-from sepvox.ome_zarr import Geometry, Spec
+from sepvox.ome_zarr import Spec
 from sepvox.prepare.volume import open_volume
 from sepvox.report.colours import BACKGROUND, colours_of, match, matched_colours
 from sepvox.report.errors_figure import largest_errors, read_error_views
@@ -27,6 +27,7 @@ from sepvox.report.timing import read_costs
 from sepvox.score.contingency import contingency
 from sepvox.score.metrics import per_object_errors
 from sepvox.score.score import scores_at
+from sepvox.world import Geometry
 
 SHAPE = (24, 48, 56)
 CUT, JOINED = 1, (2, 3)

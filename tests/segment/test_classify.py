@@ -12,13 +12,14 @@ from sepvox.blocks import Box, Part
 from sepvox.config import parse
 from sepvox.errors import StaleError, StoreError
 from sepvox.layout import Layout
-from sepvox.ome_zarr import Geometry, Spec
+from sepvox.ome_zarr import Spec
 from sepvox.prepare.grid import canonical_grid
 from sepvox.prepare.scans import read_scan
 from sepvox.prepare.subjects import prepare_subjects
 from sepvox.segment.class_map import decide, write_scan
 from sepvox.segment.classify import classify_subjects
 from sepvox.segment.clean_up import CleanUp, choose_clean_up, dice_of, largest_component, majority, read_clean_up
+from sepvox.world import Geometry
 
 CLASSES = {"left": 300, "right": 7}
 # Native axes run to the back, to the left and upwards: neither order nor directions are canonical.

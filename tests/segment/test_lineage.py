@@ -17,13 +17,14 @@ from sepvox.blocks import Lattice, Part
 from sepvox.config import load
 from sepvox.errors import ConfigError, SepvoxError, StaleError, StoreError
 from sepvox.layout import Layout
-from sepvox.ome_zarr import Geometry, Spec
+from sepvox.ome_zarr import Spec
 from sepvox.prepare.prepare import prepare
 from sepvox.score.choose import choose
 from sepvox.score.score import score_chosen, score_sweep
 from sepvox.segment import fragments, region_graph
 from sepvox.segment import relabel as relabel_step
 from sepvox.train.targets import affinities
+from sepvox.world import Geometry
 
 SHAPE, CHUNK, SHARD = (24, 32, 40), (8, 8, 8), (16, 16, 16)
 OFFSETS = ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (-3, 0, 0))

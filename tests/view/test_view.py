@@ -17,9 +17,10 @@ from sepvox import ome_zarr
 from sepvox.blocks import Box, triple
 from sepvox.errors import ConfigError, InputError, StoreError
 from sepvox.layout import Layout
-from sepvox.ome_zarr import Geometry, Spec
+from sepvox.ome_zarr import Spec
 from sepvox.view.layers import OF_NEURONS, Layer, first_volume, layers_of
 from sepvox.view.view import add_layers, view
+from sepvox.world import Geometry
 
 SHAPE = (20, 120, 160)
 MARGIN = (0, 8, 16)

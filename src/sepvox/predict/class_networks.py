@@ -21,13 +21,14 @@ from sepvox.errors import ConfigError, InputError
 from sepvox.nets import weights
 from sepvox.nets.build import build
 from sepvox.nets.tt import materialised
-from sepvox.ome_zarr import Geometry, Spec
+from sepvox.ome_zarr import Spec
 from sepvox.predict.class_model import ClassModel, check_ensemble, common_tile
 from sepvox.predict.class_tiles import Forward, Mirror, Volume, mirrors_along, passes_of, predict_box
 from sepvox.predict.settings import ClassPredictSettings
 from sepvox.prepare.settings import StoreSettings
 from sepvox.prepare.subject import PreparedSubject
 from sepvox.storage import Place
+from sepvox.world import Geometry
 
 BLOCK_BYTES: Final = 2**30
 BACKGROUND: Final = "background"

@@ -21,7 +21,7 @@ from sepvox.blockwise import Blockwise
 from sepvox.errors import InputError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
-from sepvox.ome_zarr import Geometry, Spec
+from sepvox.ome_zarr import Spec
 from sepvox.prepare import components
 from sepvox.prepare.checks import (
     check_image_block,
@@ -34,6 +34,7 @@ from sepvox.prepare.readers.source import Source, open_source
 from sepvox.prepare.settings import VolumeSettings
 from sepvox.prepare.statistics import Accumulator
 from sepvox.prepare.volume import preparation_fingerprint
+from sepvox.world import Geometry
 
 Array = NDArray[Any]
 Read = Callable[[Box], Array]

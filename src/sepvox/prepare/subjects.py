@@ -20,7 +20,7 @@ from sepvox.errors import InputError
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.experiments.subjects import Subject
 from sepvox.layout import Layout
-from sepvox.ome_zarr import Geometry, Spec
+from sepvox.ome_zarr import Spec
 from sepvox.prepare.grid import Grid, canonical_grid, foreground_box, sample_image, sample_labels
 from sepvox.prepare.labels import label_dtype, read_labels
 from sepvox.prepare.scans import Scan, check_same_grid, read_scan
@@ -28,6 +28,7 @@ from sepvox.prepare.subject import normalisation_of
 from sepvox.storage import Place
 from sepvox.subjectwise import Subjectwise
 from sepvox.versions import VERSIONS
+from sepvox.world import Geometry
 
 # Voxels of each class that are remembered per subject, for training to draw from.
 REMEMBERED = 2000

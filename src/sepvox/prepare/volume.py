@@ -12,10 +12,10 @@ from sepvox.blocks import Box, Triple, reflected, triple
 from sepvox.errors import AccessError, StaleError, StoreError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
-from sepvox.ome_zarr import Geometry
 from sepvox.prepare.readers.zarr_store import is_zarr, metadata
 from sepvox.prepare.statistics import normalise
 from sepvox.versions import VERSIONS
+from sepvox.world import Geometry
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from sepvox import ome_zarr
 from sepvox.blocks import Box, Triple, triple
 from sepvox.layout import Layout
-from sepvox.ome_zarr import Geometry
 from sepvox.prepare.subject import PreparedSubject
 from sepvox.report import figures
 from sepvox.report.slices import WINDOW, scale_bar, window
+from sepvox.world import Geometry
 
 WIDTH = 1080
 LEFT = 132

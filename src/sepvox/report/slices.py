@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sepvox.blocks import Box, Triple, triple
-from sepvox.ome_zarr import Geometry
+from sepvox.world import Geometry
 
 Array = NDArray[Any]
 

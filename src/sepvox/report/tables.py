@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sepvox.nets.describe import Description
-from sepvox.ome_zarr import Geometry
 from sepvox.report.errors_figure import Error
 from sepvox.report.page import NONE, Column, facts, table
 from sepvox.report.slices import UNITS
 from sepvox.report.timing import Cost
+from sepvox.world import Geometry
 
 
 @dataclass(frozen=True)

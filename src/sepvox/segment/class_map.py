@@ -25,6 +25,7 @@ from sepvox.prepare.native import SLAB, native_labels, write_native
 from sepvox.prepare.settings import StoreSettings
 from sepvox.segment.clean_up import CleanUp
 from sepvox.storage import Place
+from sepvox.world import Geometry
 
 _BLOCK = (128, 128, 128)
 
@@ -85,7 +86,7 @@ def write_prepared(
     path: Place,
     decision: Decision,
     classes: Mapping[str, int],
-    geometry: ome_zarr.Geometry,
+    geometry: Geometry,
     layout: StoreSettings,
     attributes: dict[str, Any],
 ) -> None:

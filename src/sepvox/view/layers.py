@@ -17,8 +17,8 @@ from sepvox import ome_zarr
 from sepvox.blocks import Box, triple
 from sepvox.errors import InputError
 from sepvox.layout import Layout
-from sepvox.ome_zarr import Geometry, World
 from sepvox.storage import Place
+from sepvox.world import Geometry, World
 
 OF_NEURONS = ("image", "affinities", "fragments", "truth", "segmentation")
 
