@@ -106,6 +106,9 @@ class Layout:
     def report(self) -> Path:
         return self.root / "report" / "index.html"
 
+    def comparison(self) -> Path:
+        return self.root / "report" / "comparison.csv"
+
     def figures(self) -> Path:
         return self.root / "report" / "figures"
 
