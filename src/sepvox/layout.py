@@ -145,6 +145,9 @@ class Layout:
     def report(self) -> Path:
         return self.root / "report" / "index.html"
 
+    def comparison(self) -> Path:
+        return self.root / "report" / "comparison.csv"
+
     def figures(self) -> Path:
         return self.root / "report" / "figures"
 

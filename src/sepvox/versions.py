@@ -14,6 +14,6 @@ VERSIONS = {
     "classify": 1,
     "score": 2,
     "choose": 1,
-    "report": 1,
+    "report": 2,
     "video-mnist": 1,
 }

@@ -1,5 +1,6 @@
 """The report page of class maps, made from a small phantom whose predictions are its truth with known errors."""
 
+import csv
 import json
 import re
 from html.parser import HTMLParser
@@ -23,7 +24,8 @@ from sepvox.prepare.subject import open_subject
 from sepvox.prepare.subjects import prepare_subjects
 from sepvox.report.class_report import class_report
 from sepvox.report.classes_overlay import read_views
-from sepvox.report.classes_scores import best_median_worst, read_pools, second_look, spread
+from sepvox.report.classes_scores import best_median_worst, read_pools, second_look
+from sepvox.report.spread import spread
 from sepvox.score.class_metrics import class_scores
 from sepvox.world import Geometry
 
@@ -237,8 +239,12 @@ def test_folds_count_their_subjects(crossed):
 def test_networks_are_compared_by_size_cost_and_scores(crossed):
     experiment, _, results = crossed
     _, found = parsed(results, "heads")
-    header, dense, slim = found.tables["Comparison"]
-    assert header[1:6] == ["parameters", "MACs per voxel", "models", "training", "prediction"]
+    _, dense, slim, *of_classes = found.tables["Comparison"]
+    with Layout(results / "heads").comparison().open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["network"] for row in rows] == ["dense", "slim"]
+    assert f"{int(rows[0]['parameters']):,}" == dense[1]
+    assert f"{float(rows[0]['Dice mean']):.3f} ± {float(rows[0]['Dice sd']):.3f}" == dense[7]
     assert dense[0] == "dense"
     assert int(dense[1].replace(",", "")) != int(slim[1].replace(",", ""))
     assert dense[3:6] == ["2", "2 min 05 s", "6.0 s"]
@@ -249,7 +255,23 @@ def test_networks_are_compared_by_size_cost_and_scores(crossed):
         np.mean([record["mean"]["dice"] for record in pool.records if record["model"] == model])
         for model in pool.models
     ]
-    assert dense[6] == f"{np.mean(means):.3f} ± {np.std(means, ddof=1):.3f}"
+    # 6 s over what one model predicts.
+    voxels = [
+        open_subject(Layout(results / "heads"), name, experiment.classes).shape
+        for name in experiment.predicted(pool.models[0])
+    ]
+    assert dense[6] == f"{6e6 / sum(map(np.prod, voxels)):.2f}"
+    assert dense[7] == f"{np.mean(means):.3f} ± {np.std(means, ddof=1):.3f}"
+    classes = list(experiment.classes)
+    assert [row[:2] for row in of_classes[1:]] == [
+        [n if c == classes[0] else "", c] for n in ("dense", "slim") for c in classes
+    ]
+    for row, name in zip(of_classes[1:], classes, strict=False):
+        means = [
+            np.mean([record["classes"][name]["dice"] for record in pool.records if record["model"] == model])
+            for model in pool.models
+        ]
+        assert row[2] == f"{np.mean(means):.3f} ± {np.std(means, ddof=1):.3f}"
 
 
 def test_a_missed_class_is_worth_a_second_look(crossed):

@@ -1,5 +1,6 @@
 """The report page, made from a small results folder that is written directly: truth cut and joined in known places."""
 
+import csv
 import json
 import re
 import shutil
@@ -344,6 +345,8 @@ def test_the_page_shows_every_model_of_an_experiment_that_has_several(trained, t
     for name in ("models", "outputs"):
         shutil.copytree(layout.root / name / "main", layout.root / name / "wide")
         (layout.root / name / "main").rename(layout.root / name / "narrow")
+    for model in ("narrow", "wide"):
+        benchmark(layout.benchmark("train", model), 60.0, 100)
     study = tmp_path / "cells.yaml"
     study.write_text(config.read_text() + "models: {narrow: {}, wide: {network: {width: 6}}}\n")
     report(load(study), study, tmp_path / "results")
@@ -353,7 +356,40 @@ def test_the_page_shows_every_model_of_an_experiment_that_has_several(trained, t
         assert text.count(f"<h3>{model}: test-part (test)</h3>") == len(["pictures", "largest errors"])
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
-    assert {path.stem for path in layout.figures().iterdir()} == {"overview", "voi", "errors", "training"}
+    assert {path.stem for path in layout.figures().iterdir()} == {"overview", "voi", "errors", "training", "comparison"}
+
+
+def test_networks_are_compared_over_their_seeds(trained, tmp_path):
+    _, config, results = trained
+    layout = Layout(tmp_path / "results" / "cells")
+    shutil.copytree(results / "cells", layout.root, ignore=shutil.ignore_patterns("report", "benchmarks"))
+    sums = {"narrow-seed0": 1.0, "narrow-seed1": 1.5, "wide-seed0": 0.75, "wide-seed1": 0.75}
+    for model, voi_sum in sums.items():
+        for name in ("models", "outputs"):
+            shutil.copytree(layout.root / name / "main", layout.root / name / model)
+        scores = json.loads(layout.scores(model, "test-part").read_text())
+        scores["chosen"]["voi_sum"] = voi_sum
+        layout.scores(model, "test-part").write_text(json.dumps(scores))
+        benchmark(layout.benchmark("train", model), 100.0, 100)
+        benchmark(layout.benchmark("predict", model, "test-part", "0-2"), 3.0, 100)
+        benchmark(layout.benchmark("predict", model, "test-part", "1-2"), 5.0, 100)
+    study = tmp_path / "cells.yaml"
+    study.write_text(config.read_text() + "models: {narrow: {}, wide: {network: {width: 6}}}\nseeds: [0, 1]\n")
+    report(load(study), study, tmp_path / "results")
+    with layout.comparison().open(newline="") as file:
+        narrow, wide = csv.DictReader(file)
+    assert (narrow["network"], narrow["models"], narrow["training_seconds"], narrow["prediction_seconds"]) == (
+        "narrow",
+        "2",
+        "100.0",
+        "8.0",
+    )
+    assert float(narrow["VI sum, bits mean"]) == 1.25
+    assert float(narrow["VI sum, bits sd"]) == pytest.approx(np.std([1.0, 1.5], ddof=1))
+    assert (float(wide["VI sum, bits mean"]), float(wide["VI sum, bits sd"])) == (0.75, 0.0)
+    assert int(wide["parameters"]) > int(narrow["parameters"])
+    text, _ = parsed(tmp_path / "results")
+    assert "1.250 ± 0.354" in text
 
 
 @pytest.fixture

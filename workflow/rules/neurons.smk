@@ -39,7 +39,8 @@ def figures():
     """Names of the report's figures, which depend on what the experiment has."""
     scored = ["voi", "errors"] if experiment.labelled() else []
     trained = ["training"] if experiment.train is not None else []
-    return ["overview", *scored, *trained]
+    compared = ["comparison"] if len(experiment.models) > 1 and scored else []
+    return ["overview", *scored, *trained, *compared]
 
 
 def check_inputs():

@@ -5,6 +5,7 @@ says; outlines are drawn on the prepared grid.
 """
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from sepvox.nets.describe import Description, describe
 from sepvox.nets.settings import NetworkSettings
 from sepvox.prepare.subject import open_subject
 from sepvox.report import classes_tables, figures, page, tables
-from sepvox.report.classes_charts import Compared, draw_boxes, draw_comparison, draw_trainings
+from sepvox.report.classes_charts import draw_boxes, draw_trainings
 from sepvox.report.classes_overlay import Row, draw_overlays, read_views
-from sepvox.report.classes_scores import Pool, Record, best_median_worst, read_pools, second_look, spread
-from sepvox.report.classes_tables import Contender
+from sepvox.report.classes_scores import Pool, Record, best_median_worst, read_pools, second_look
+from sepvox.report.classes_tables import KEYS, over_models
+from sepvox.report.comparison import Score, comparison_csv, comparison_table, contender, draw_comparison
 from sepvox.report.curves import read_metrics
 from sepvox.report.machine import hardware, versions
 from sepvox.report.page import Section
@@ -35,7 +37,7 @@ SHOWN = 3
 def class_report(experiment: ClassesExperiment, config: Path, results: Path) -> None:
     """Write report/index.html and report/figures/*.png.
 
-    Pictures, folds and subjects to look at are those of the first entry of `models` and the first seed; tables and charts
+    Networks that are compared are also in report/comparison.csv. Pictures, folds and subjects to look at are those of the first entry of `models` and the first seed; tables and charts
     show all.
 
     Raises
@@ -154,52 +156,28 @@ def _comparison(
     networks: Mapping[str, Description],
     costs: Sequence[Cost],
 ) -> Section:
-    contenders = [_contender(experiment, results, entry, pools, network, costs) for entry, network in networks.items()]
-    compared = [
-        Compared(one.name, one.network.parameters, dice.mean, dice.sd)
-        for one in contenders
-        if (dice := one.over_models("dice")).mean is not None
-    ]
-    body = page.paragraph(
-        "Means ± standard deviation over the models of a network (seeds and folds), each of them its mean over subjects and "
-        "classes. Times are those of one model."
-    )
-    body += classes_tables.contenders_table(contenders)
-    if compared:
-        layout = experiment.layout(results)
-        body += _chart(layout, "comparison", draw_comparison(compared), "Mean Dice against parameters.")
-    return Section("Comparison", body)
-
-
-def _contender(
-    experiment: ClassesExperiment,
-    results: Path,
-    entry: str,
-    pools: Sequence[Pool],
-    network: Description,
-    costs: Sequence[Cost],
-) -> Contender:
-    models = [model for model, run in experiment.runs().items() if (run.entry or MAIN) == entry]
-    prediction = spread([cost.seconds for cost in costs if cost.step == "predict" and cost.subject in models]).mean
-    measured = {cost.subject: cost.seconds for cost in costs if cost.step == "train"}
-    training = spread(
-        measured[model] if model in measured else _logged_seconds(experiment, results, model) for model in models
-    )
+    layout = experiment.layout(results)
     # Ensembles stand in the table of models: they cost as much as all of their folds.
-    own = tuple(pool for pool in pools if pool.entry == entry and not pool.ensemble)
-    return Contender(entry, network, own, training.mean, prediction)
-
-
-def _logged_seconds(experiment: ClassesExperiment, results: Path, model: str) -> float | None:
-    """Seconds in which a model saw its patches, validation left out; None for weights that were not trained here."""
-    if experiment.train is None:
-        return None
-    folder = experiment.model_directory(results, model)
-    batch = markers.read_json(folder / "config.json", "training")["training"]["batch"]
-    lines = [line for line in read_metrics(folder / "metrics.jsonl") if line.get("patches_per_second")]
-    before = [0, *(line["iteration"] for line in lines)]
-    steps = (line["iteration"] - start for start, line in zip(before, lines, strict=False))
-    return float(sum(count * batch / line["patches_per_second"] for count, line in zip(steps, lines, strict=True)))
+    own = {entry: [pool for pool in pools if pool.entry == entry and not pool.ensemble] for entry in networks}
+    contenders = []
+    for entry, network in networks.items():
+        models = [model for model, run in experiment.runs().items() if (run.entry or MAIN) == entry]
+        names = [name for model in models for name in experiment.predicted(model)]
+        voxels = sum(prod(open_subject(layout, name, experiment.classes).shape) for name in names) // len(models)
+        scores = [Score(title, digits, over_models(own[entry], key)) for key, title, digits in KEYS]
+        contenders.append(contender(experiment, results, entry, models, network, costs, voxels, scores))
+    with markers.replacing(layout.comparison()) as temporary:
+        temporary.write_text(comparison_csv(contenders), encoding="utf-8")
+    body = page.paragraph(
+        "Means ± standard deviation over the models of a network (seeds and folds), each of them its mean over subjects and, "
+        "in the first table, classes. Times are those of one model; voxels are those of the prepared scans."
+    )
+    body += comparison_table(contenders, best="highest")
+    if len(experiment.classes) > 1:
+        body += classes_tables.networks_table(own, list(experiment.classes))
+    if any(one.scores[0].spread.mean is not None for one in contenders):
+        body += _chart(layout, "comparison", draw_comparison(contenders), "Mean Dice against parameters.")
+    return Section("Comparison", body)
 
 
 def _folds(experiment: ClassesExperiment, pools: Sequence[Pool]) -> Section:

@@ -1,38 +1,22 @@
-"""Charts of class maps: scores per class, the course of several trainings, and Dice against parameters."""
+"""Charts of class maps: scores per class, and the course of several trainings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from sepvox.report.classes_scores import Record, of_class
-from sepvox.report.figures import DPI, INK
+from sepvox.report.figures import DPI, INK, colour
 
-PALETTE = ("#3a8ed0", "#d97a1e", "#3aa37a", "#b05cc6", "#c9483f", "#8a8f2a", "#5b6fd6", "#9a6a4a")
 _POINTS = 80
 # Names of so many classes stand side by side.
 _LEVEL = 6
 _SMOOTH = 40
 
 Metrics = list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One network of a comparison: parameters, and mean and spread of Dice over its models."""
-
-    name: str
-    parameters: int
-    dice: float
-    sd: float | None
-
-
-def colour(number: int) -> str:
-    return PALETTE[number % len(PALETTE)]
 
 
 def draw_boxes(groups: Mapping[str, Sequence[Record]], classes: Sequence[str]) -> Any:
@@ -127,34 +111,6 @@ def validation_dice(lines: Metrics) -> tuple[NDArray[np.int64], NDArray[np.float
     """Iterations and mean validation Dice; metrics.jsonl has the error, 1 - Dice, since smaller is better there."""
     steps, errors = _series(lines, "validation_dice_error")
     return steps, 1 - errors
-
-
-def draw_comparison(compared: Sequence[Compared]) -> Any:
-    """Mean Dice against parameters, one point per network, with the standard deviation over its models."""
-    figure = Figure(figsize=(6.4, 3.6), dpi=1.5 * DPI, layout="constrained")
-    axes = figure.subplots()
-    for number, one in enumerate(compared):
-        axes.errorbar(one.parameters, one.dice, one.sd or None, fmt="o", color=colour(number), markersize=6, capsize=3)
-        axes.annotate(one.name, (one.parameters, one.dice), xytext=(7, 5), textcoords="offset points", fontsize=8)
-    axes.set_xscale("log")
-    counts = sorted(one.parameters for one in compared)
-    axes.set_xlim(counts[0] / 1.3, counts[-1] * 1.6)
-    apart = [count for number, count in enumerate(counts) if number == 0 or count > 1.12 * counts[number - 1]]
-    axes.set_xticks(apart)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: shortened(value)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set(xlabel="parameters", ylabel="mean Dice")
-    axes.grid(color=INK, alpha=0.12)
-    axes.set_axisbelow(True)
-    return figure
-
-
-def shortened(number: float) -> str:
-    """A count with three digits: 950, 28.4k, 1.2M."""
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g}{letter}"
-    return f"{number:.3g}"
 
 
 def _series(lines: Metrics, key: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -42,15 +42,6 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Mean and sample standard deviation of the values that are defined; None for too few."""
-
-    mean: float | None
-    sd: float | None
-    count: int
-
-
-@dataclass(frozen=True)
 class Look:
     """A subject that is worth a second look, and why."""
 
@@ -86,13 +77,6 @@ def _pool(experiment: ClassesExperiment, layout: Layout, name: str, entry: str |
     role = next((role for role, records in by_role.items() if records), "")
     ensemble = experiment.is_ensemble(models[0])
     return Pool(name, entry or MAIN, tuple(models), ensemble, role, tuple(by_role.get(role, ())))
-
-
-def spread(values: Iterable[float | None]) -> Spread:
-    known = [value for value in values if value is not None]
-    return Spread(
-        float(np.mean(known)) if known else None, float(np.std(known, ddof=1)) if len(known) > 1 else None, len(known)
-    )
 
 
 def of_class(records: Iterable[Record], name: str, key: str) -> list[float | None]:

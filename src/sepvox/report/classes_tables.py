@@ -1,47 +1,15 @@
 """Tables of the page of class maps: models, folds, subjects to look at, clean-up, compared networks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sepvox.nets.describe import Description
-from sepvox.report.classes_scores import (
-    Look,
-    Pool,
-    Record,
-    Spread,
-    of_class,
-    of_mean,
-    ranked,
-    spread,
-    undecided,
-)
+from sepvox.report.classes_scores import Look, Pool, Record, of_class, of_mean, ranked, undecided
 from sepvox.report.page import NONE, Column, facts, table
-from sepvox.report.tables import duration, times
+from sepvox.report.spread import Spread, number, spread, written
+from sepvox.report.tables import times
 
-_KEYS = (("dice", "Dice", 3), ("hd95_mm", "HD95, mm", 2), ("assd_mm", "ASSD, mm", 2))
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One network of a comparison: its description, the pools it was trained for, and what it cost.
-
-    Seconds are means over its models, None where nothing measured them.
-    """
-
-    name: str
-    network: Description
-    pools: tuple[Pool, ...]
-    training_seconds: float | None
-    prediction_seconds: float | None
-
-    def over_models(self, key: str) -> Spread:
-        """Mean and spread over its models of each model's mean over subjects and classes."""
-        groups: dict[str, list[Record]] = {}
-        for pool in self.pools:
-            for record in pool.records:
-                groups.setdefault(record["model"], []).append(record)
-        return spread(spread(of_mean(records, key)).mean for records in groups.values())
+KEYS = (("dice", "Dice", 3), ("hd95_mm", "HD95, mm", 2), ("assd_mm", "ASSD, mm", 2))
 
 
 def headline(pool: Pool | None, network: Description, subjects: int) -> str:
@@ -63,18 +31,18 @@ def headline(pool: Pool | None, network: Description, subjects: int) -> str:
 def pools_table(pools: Sequence[Pool], classes: Sequence[str]) -> str:
     """Mean ± sd over subjects of Dice, HD95 and ASSD, per class and over them, one row per pool and class."""
     columns = [Column("model"), Column("subjects"), Column("class")]
-    columns += [Column(title, True) for _, title, _ in _KEYS] + [Column("missed", True), Column("invented", True)]
+    columns += [Column(title, True) for _, title, _ in KEYS] + [Column("missed", True), Column("invented", True)]
     rows: list[list[str]] = []
     strong = []
     for pool in (pool for pool in pools if pool.records):
         title = [pool.name, f"{len(pool.records)} {pool.role}"]
         cases = [undecided(record) for record in pool.records]
         for name in classes:
-            scores = [written(spread(of_class(pool.records, name, key)), digits) for key, _, digits in _KEYS]
+            scores = [written(spread(of_class(pool.records, name, key)), digits) for key, _, digits in KEYS]
             counts = [sum(case.get(name) == kind for case in cases) for kind in ("missed", "invented")]
             rows.append([*title, name, *scores, *map(str, counts)])
             title = ["", ""]
-        scores = [written(spread(of_mean(pool.records, key)), digits) for key, _, digits in _KEYS]
+        scores = [written(spread(of_mean(pool.records, key)), digits) for key, _, digits in KEYS]
         counts = [sum(kind in case.values() for case in cases) for kind in ("missed", "invented")]
         strong.append(len(rows))
         rows.append(["", "", "all classes", *scores, *map(str, counts)])
@@ -131,34 +99,33 @@ def clean_up_table(decisions: Mapping[str, Mapping[str, Any]], classes: Sequence
     return table(columns, rows)
 
 
-def contenders_table(contenders: Sequence[Contender]) -> str:
-    """Size, cost and scores of each network; mean ± sd over its models."""
-    titles = ("parameters", "MACs per voxel", "models", "training", "prediction", "Dice", "HD95, mm", "ASSD, mm")
-    rows = []
-    for one in contenders:
-        models = {record["model"] for pool in one.pools for record in pool.records}
-        rows.append(
-            [
-                one.name,
-                f"{one.network.parameters:,}",
-                f"{one.network.macs_per_output_voxel:,.0f}",
-                str(len(models)),
-                duration(one.training_seconds),
-                duration(one.prediction_seconds),
-                *(written(one.over_models(key), digits) for key, _, digits in _KEYS),
-            ]
-        )
-    means = [mean for one in contenders if (mean := one.over_models("dice").mean) is not None]
-    best = [i for i, one in enumerate(contenders) if means and one.over_models("dice").mean == max(means)]
-    return table([Column("network"), *(Column(title, True) for title in titles)], rows, strong=best)
+def networks_table(pools: Mapping[str, Sequence[Pool]], classes: Sequence[str]) -> str:
+    """Scores of each compared network for each class; mean ± sd over its models.
+
+    Parameters
+    ----------
+    pools : mapping of network to its pools
+    """
+    columns = [Column("network"), Column("class"), *(Column(title, True) for _, title, _ in KEYS)]
+    rows = [
+        [
+            network if place == 0 else "",
+            name,
+            *(written(over_models(own, key, name), digits) for key, _, digits in KEYS),
+        ]
+        for network, own in pools.items()
+        for place, name in enumerate(classes)
+    ]
+    return table(columns, rows)
 
 
-def written(found: Spread, digits: int) -> str:
-    """Mean ± standard deviation."""
-    if found.mean is None:
-        return NONE
-    return f"{found.mean:.{digits}f}" + ("" if found.sd is None else f" ± {found.sd:.{digits}f}")
-
-
-def number(value: float | None, digits: int) -> str:
-    return NONE if value is None else f"{value:.{digits}f}"
+def over_models(pools: Sequence[Pool], key: str, name: str | None = None) -> Spread:
+    """Mean and spread over models of each model's mean over subjects, of one class or of the mean over classes."""
+    groups: dict[str, list[Record]] = {}
+    for pool in pools:
+        for record in pool.records:
+            groups.setdefault(record["model"], []).append(record)
+    return spread(
+        spread(of_mean(records, key) if name is None else of_class(records, name, key)).mean
+        for records in groups.values()
+    )

@@ -18,6 +18,7 @@ PLATE = "#15181d"
 PLATE_TEXT = "#d5dae1"
 PLATE_FAINT = "#8d96a3"
 INK = "#1a1c1e"
+PALETTE = ("#3a8ed0", "#d97a1e", "#3aa37a", "#b05cc6", "#c9483f", "#8a8f2a", "#5b6fd6", "#9a6a4a")
 LOOK = {
     "font.size": 9,
     "axes.edgecolor": INK,
@@ -37,6 +38,11 @@ LOOK = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
+
+
+def colour(number: int) -> str:
+    """The colour of the so-and-so-many-th thing in a chart."""
+    return PALETTE[number % len(PALETTE)]
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 It reads files only, and of a volume no more than the planes and crops that are shown.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,16 @@ from sepvox.nets.describe import Description, describe
 from sepvox.nets.model_config import resolved
 from sepvox.prepare.volume import open_volume
 from sepvox.report import figures, page, tables
+from sepvox.report.comparison import Score, comparison_csv, comparison_table, contender, draw_comparison
 from sepvox.report.curves import draw_training, draw_voi, read_metrics
 from sepvox.report.errors_figure import draw_errors, largest_errors, read_error_views
 from sepvox.report.machine import hardware, versions
 from sepvox.report.overview import draw_overview, read_views
 from sepvox.report.page import Section
 from sepvox.report.slices import WINDOW
+from sepvox.report.spread import spread
 from sepvox.report.tables import VolumeSummary
-from sepvox.report.timing import read_costs
+from sepvox.report.timing import Cost, read_costs
 
 ERRORS = 3
 
@@ -50,7 +54,7 @@ class _Model:
 
 
 def report(experiment: NeuronsExperiment, config: Path, results: Path) -> None:
-    """Write report/index.html and report/figures/*.png.
+    """Write report/index.html and report/figures/*.png; of several networks also report/comparison.csv.
 
     The figures are those of the first model and of the first test volume, or else of the first segmented one; the page
     shows all models and volumes.
@@ -66,13 +70,15 @@ def report(experiment: NeuronsExperiment, config: Path, results: Path) -> None:
     if not experiment.predicted():
         raise ConfigError(f"{config}: volumes: none of role validate, test or apply, so there is nothing to report")
     models = _models(experiment, layout)
+    costs = read_costs(layout.benchmarks())
     with figures.look():
         sections = [
             _pictures(experiment, layout, models),
+            *([_comparison(experiment, results, models, costs)] if len(experiment.models) > 1 else []),
             *(_scored(experiment, layout, models) if experiment.labelled() else []),
             *([_training(layout, models)] if experiment.train is not None else []),
             _network(models),
-            _costs(layout),
+            _costs(costs),
             _made_with(experiment, config),
         ]
     lead = "".join(
@@ -146,6 +152,49 @@ def _pictures(experiment: NeuronsExperiment, layout: Layout, models: list[_Model
     return Section("Pictures", body)
 
 
+def _comparison(experiment: NeuronsExperiment, results: Path, models: list[_Model], costs: Sequence[Cost]) -> Section:
+    """Networks side by side: entries of `models`, each over its seeds."""
+    layout = experiment.layout(results)
+    judged = [
+        name for name in experiment.labelled() if experiment.volumes[name].role == "test"
+    ] or experiment.labelled()
+    contenders = []
+    for entry in experiment.models:
+        own = [model for model in models if experiment.runs()[model.name].entry == entry]
+        chosen = [
+            [volume.scores["chosen"] for volume in model.volumes if volume.scores and volume.name in judged]
+            for model in own
+        ]
+        scores = [
+            Score(title, 3, spread(spread(found[key] for found in volumes).mean for volumes in chosen))
+            for key, title in (
+                ("voi_sum", "VI sum, bits"),
+                ("voi_split", "VI split"),
+                ("voi_merge", "VI merge"),
+                ("arand", "ARAND"),
+            )
+        ]
+        voxels = sum(
+            prod(volume.shape) for volume in own[0].volumes if volume.shape and volume.name in experiment.predicted()
+        )
+        names = [model.name for model in own]
+        contenders.append(contender(experiment, results, entry, names, own[0].network, costs, voxels, scores))
+    with markers.replacing(layout.comparison()) as temporary:
+        temporary.write_text(comparison_csv(contenders), encoding="utf-8")
+    scored_on = f", each of them its mean over {', '.join(judged)} at its chosen threshold" if judged else ""
+    body = page.paragraph(
+        f"Means ± standard deviation over the models of a network (seeds){scored_on}. Times are those of one model."
+    )
+    body += comparison_table(contenders, best="lowest")
+    if judged:
+        chart = draw_comparison(contenders)
+        with markers.replacing(layout.figures() / "comparison.png") as temporary:
+            temporary.write_bytes(figures.png(chart))
+        width = round(chart.get_size_inches()[0] * figures.DPI)
+        body += page.chart(figures.inline_svg(chart, "comparison"), width, "VI against parameters; lower is better.")
+    return Section("Comparison", body)
+
+
 def _scored(experiment: NeuronsExperiment, layout: Layout, models: list[_Model]) -> list[Section]:
     """VI against the threshold, and the largest errors."""
     explained = page.paragraph(
@@ -207,8 +256,7 @@ def _network(models: list[_Model]) -> Section:
     return Section("Network", body)
 
 
-def _costs(layout: Layout) -> Section:
-    costs = read_costs(layout.benchmarks())
+def _costs(costs: Sequence[Cost]) -> Section:
     if not costs:
         return Section("Time and memory", page.paragraph("Not measured: the workflow measures, single verbs do not."))
     text = "Added up over the jobs of a step, which may have run side by side; memory is that of the largest job."
