@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from sepvox import ome_zarr
 from sepvox.blocks import Part
-from sepvox.errors import ConfigError, InputError
+from sepvox.errors import ConfigError, InputError, SepvoxError
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.experiments.subjects import SubjectsSettings
 from sepvox.layout import Layout
@@ -104,7 +104,7 @@ def apply(
         for case in cases:
             try:
                 _segment(case, method, forward, clean_up, folder)
-            except InputError as error:
+            except SepvoxError as error:
                 failed.append(case.first)
                 tell(f"sepvox: {error}")
             else:
@@ -135,7 +135,7 @@ def _experiment(case: _Case, name: str, model: ClassModel, folder: Path) -> Clas
     table = folder / "subjects.csv"
     with table.open("w", newline="") as file:
         csv.writer(file).writerows(
-            [["subject", *columns], [name, *(str(path.absolute()) for path in columns.values())]]
+            [["subject", *columns], [name, *(str(path.absolute()).replace("$", "$$") for path in columns.values())]]
         )
     return ClassesExperiment(
         experiment=_EXPERIMENT,

@@ -145,6 +145,10 @@ class Layout:
     def report(self) -> Path:
         return self.root / "report" / "index.html"
 
+    def pooled(self, suffix: str) -> Path:
+        """Scores over all subjects of a model's folds."""
+        return self.root / "report" / f"scores.{suffix}"
+
     def comparison(self) -> Path:
         return self.root / "report" / "comparison.csv"
 

@@ -110,10 +110,18 @@ def create_array(
         raise StoreError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def finish(path: Place, spec: Spec, attributes: dict[str, Any]) -> None:
+def finish(
+    path: Place, spec: Spec, attributes: dict[str, Any], windows: Sequence[tuple[float, float, float, float]] = ()
+) -> None:
     """Fill the coarser levels and write the group's metadata.
 
-    `attributes` go under the key `sepvox` of the group.
+    Parameters
+    ----------
+    attributes : dict
+        Goes under the key `sepvox` of the group.
+    windows : sequence of (lowest, black, white, highest)
+        How viewers show the channels, each in grey; none for channels that are affinities or probabilities, the first
+        three of which are red, green and blue.
     """
     levels = spec.pyramid()
     for level in range(1, len(levels)):
@@ -140,15 +148,26 @@ def finish(path: Place, spec: Spec, attributes: dict[str, Any]) -> None:
     if spec.labels:
         ome["image-label"] = {"version": "0.5"}
     if spec.channels:
-        ome["omero"] = {"channels": [_channel(name, index) for index, name in enumerate(spec.channels)]}
+        channel = _grey if windows else _coloured
+        shown = windows or [(0.0, 0.0, 255.0, 255.0)] * len(spec.channels)
+        ome["omero"] = {
+            "channels": [channel(n, i, _window(w)) for i, (n, w) in enumerate(zip(spec.channels, shown, strict=True))]
+        }
     # zarr would refuse to write a group over its arrays, or remove them.
     group = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "sepvox": attributes}}
     markers.write_json(path / "zarr.json", group)
 
 
-def _channel(name: str, index: int) -> dict[str, Any]:
+def _window(window: tuple[float, float, float, float]) -> dict[str, float]:
+    return dict(zip(("min", "start", "end", "max"), window, strict=True))
+
+
+def _grey(name: str, index: int, window: dict[str, float]) -> dict[str, Any]:
+    return {"label": name, "color": "FFFFFF", "window": window, "active": index == 0}
+
+
+def _coloured(name: str, index: int, window: dict[str, float]) -> dict[str, Any]:
     colors = ("FF0000", "00FF00", "0000FF")
-    window = {"min": 0, "max": 255, "start": 0, "end": 255}
     return {"label": name, "color": colors[index] if index < 3 else "FFFFFF", "window": window, "active": index < 3}
 
 

@@ -1,4 +1,4 @@
-"""Paths that a user writes: environment variables and ~ in them are expanded."""
+"""Paths that a user writes: environment variables and ~ in them are expanded, and $$ stands for $."""
 
 import os
 import re
@@ -14,8 +14,10 @@ def expanded(text: str, where: str) -> str:
     ConfigError
         If a variable is not set; `where` names the file and the key or line.
     """
-    found = os.path.expanduser(os.path.expandvars(text))
-    unknown = re.search(r"\$\{?(\w+)", found)
-    if unknown:
-        raise ConfigError(f"{where}: environment variable {unknown[1]} is not set; export {unknown[1]}=… first")
-    return found
+    parts = [os.path.expandvars(part) for part in text.split("$$")]
+    for part in parts:
+        if unknown := re.search(r"\$\{?(\w+)", part):
+            raise ConfigError(
+                f"{where}: environment variable {unknown[1]} is not set; export {unknown[1]}=… first, or write $$ for $"
+            )
+    return os.path.expanduser("$".join(parts))

@@ -1,7 +1,8 @@
 """Many subjects in one job: a step that handles each subject by itself, resumable and cut into slices.
 
-A subject is done when its marker carries the fingerprint of everything its result depends on. A result of another
-fingerprint is moved aside, what a stopped run left without a marker is removed, and neither is ever reused. The marker of
+A subject is done when its marker carries the fingerprint of everything its result depends on, and all that the marker says
+was made is there. A result of another fingerprint is moved aside, what a stopped run left or a user removed in part is
+removed, and neither is ever reused. The marker of
 a slice, which the workflow declares, is written last.
 """
 
@@ -33,7 +34,7 @@ class Subjectwise:
     fingerprints : mapping
         By subject, in the order in which slices are cut.
     made : callable
-        What a subject's work writes, by subject: files or folders, the one that tells a whole result first.
+        What a subject's work may write, by subject: files or folders, each of another name.
     """
 
     step: str
@@ -66,15 +67,17 @@ class Subjectwise:
                 total=len(mine), initial=len(mine) - len(open_), unit="subject", desc=self.step, mininterval=1, delay=2
             ) as bar:
                 for name in finished(work, {name: name for name in open_}, executor, self.step):
-                    markers.mark(self._marker(name), self.fingerprints[name])
+                    there = [path.name for path in self.made(name) if path.exists()]
+                    markers.mark(self._marker(name), self.fingerprints[name], made=there)
                     bar.update()
             markers.mark(slice_marker, markers.fingerprint(mine, dict(self.fingerprints)))
 
     def is_done(self, name: str) -> bool:
         """Whether a subject's result is there and was made with these settings from this input."""
-        return markers.is_done(self._marker(name), self.fingerprints[name]) and all(
-            path.exists() for path in self.made(name)[:1]
-        )
+        if not self._is_marked(name):
+            return False
+        made = markers.read_json(self._marker(name)).get("made", ())
+        return bool(made) and all(path.exists() for path in self.made(name) if path.name in made)
 
     def check_done(self) -> None:
         """Raise StoreError unless every subject is done."""
@@ -86,13 +89,16 @@ class Subjectwise:
 
     def _clear(self, name: str, restart: bool) -> None:
         """Move results of another fingerprint aside, and remove what a stopped run left."""
-        finished = self._marker(name).exists()
+        stale = self._marker(name).exists() and not self._is_marked(name)
         for path in self.made(name):
-            if path.exists() and finished:
+            if path.exists() and stale:
                 markers.set_aside(path, restart, "made with other settings or from other files")
             else:
                 storage.remove(path)
         self._marker(name).unlink(missing_ok=True)
+
+    def _is_marked(self, name: str) -> bool:
+        return markers.is_done(self._marker(name), self.fingerprints[name])
 
     def _marker(self, name: str) -> Path:
         return self.done / "subjects" / f"{name}.json"

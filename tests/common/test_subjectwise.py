@@ -1,7 +1,6 @@
 """A step over many subjects resumes where it stopped, never reuses what is stale, and marks only what is whole."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sepvox import blockwise, markers
+from sepvox import blockwise, markers, storage
 from sepvox.blocks import Part
 from sepvox.errors import InputError, StaleError, StoreError
 from sepvox.subjectwise import Subjectwise
@@ -129,13 +128,28 @@ def test_a_slice_that_failed_is_not_taken_for_the_finished_one_of_before(tmp_pat
     assert done(tmp_path) == []
 
 
-def test_results_that_were_removed_are_made_again_whatever_their_marker_says(tmp_path):
+@pytest.mark.parametrize("part", ["image", "labels.json"])
+def test_results_of_which_a_part_was_removed_are_made_again_whatever_their_marker_says(tmp_path, part):
     step(tmp_path).run(ALL, Work(tmp_path))
-    shutil.rmtree(tmp_path / "d/image")
+    storage.remove(tmp_path / "d" / part)
     work = Work(tmp_path)
     assert not step(tmp_path).is_done("d")
-    step(tmp_path).run(ALL, work, restart=True)
+    step(tmp_path).run(ALL, work)
     assert work.did == ["d"]
+    assert not list(tmp_path.rglob("*.stale"))
+    step(tmp_path).check_done()
+
+
+def test_what_some_subjects_have_not_is_not_missed(tmp_path):
+    seen = []
+
+    def work(name):
+        seen.append(name)
+        made(tmp_path, name)[0].mkdir(parents=True)
+
+    for _ in range(2):
+        step(tmp_path).run(ALL, work)
+    assert seen == list(NAMES)
 
 
 def test_subjects_come_and_go_without_touching_the_others(tmp_path):

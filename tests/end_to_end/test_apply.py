@@ -106,11 +106,11 @@ def test_a_bad_file_is_named_in_one_line_and_the_others_go_on(scans, tmp_path):
     bad.mkdir()
     (bad / "a_cut.nii.gz").write_bytes((scans / "head 0.nii.gz").read_bytes()[:2000])
     nib.save(nib.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.eye(4)), bad / "b_empty.nii.gz")
-    (bad / "c_good.nii.gz").write_bytes((scans / "head 1.nii.gz").read_bytes())
+    (bad / "c_good$1.nii.gz").write_bytes((scans / "head 1.nii.gz").read_bytes())
     told = []
     with pytest.raises(InputError, match=r"2 of 3 inputs could not be used, the first is .*a_cut.nii.gz"):
         apply([model], tmp_path / "out", [bad], settings=CPU, tell=told.append)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["c_good_seg.nii.gz"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["c_good$1_seg.nii.gz"]
     assert "a_cut.nii.gz: is truncated" in told[0]
     assert "b_empty.nii.gz: every voxel is 0" in told[1]
     assert all("\n" not in line for line in told)

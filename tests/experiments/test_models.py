@@ -216,6 +216,13 @@ def test_given_weights_are_applied_to_all_subjects_and_tested_where_there_is_tru
     assert len(found.named("main", "test")) == 9
 
 
+def test_given_weights_are_not_tested_on_what_the_table_says_is_for_training(tmp_path):
+    rows = "a,a.nii,l.nii,,train\nb,b.nii,l.nii,,validate\nc,c.nii,l.nii,,\nd,d.nii,l.nii,,apply\n"
+    found = with_table(tmp_path, rows, train=None, network={"weights": "w"})
+    assert found.roles("main") == {"a": "train", "b": "validate", "c": "test", "d": "apply"}
+    assert found.predicted("main") == ["b", "c", "d"]
+
+
 def test_a_subject_without_labels_is_refused_where_it_would_be_learned_from(tmp_path):
     rows = "".join(f"s{n},s{n}.nii,,,\n" for n in range(4))
     with pytest.raises(

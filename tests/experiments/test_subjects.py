@@ -124,7 +124,26 @@ def test_group_column_is_the_one_that_split_names(tmp_path):
     refused(settings, "group x stands in the splits test and train", group_by="site")
     refused(settings, "split.group:", "has no column town; it has subject, image, group, site, split", group_by="town")
     other = table(tmp_path, text.replace("b.nii,q,x", "b.nii,q,y"))
-    assert [s.group for s in read_subjects(other, "site")] == ["x", "y", "c"]
+    assert [s.group for s in read_subjects(other, "site")] == ["x", "y", "y"]
+
+
+def test_another_column_never_tears_a_group_apart(tmp_path):
+    text = "subject,image,group,site\nv1,1.nii,p1,A\nv2,2.nii,p1,B\nv3,3.nii,p2,B\nv4,4.nii,p3,C\nv5,5.nii,,C\nv6,6.nii,,\n"
+    groups = [s.group for s in read_subjects(table(tmp_path, text), "site")]
+    assert groups == ["A", "A", "A", "C", "C", "v6"]
+
+
+def test_scans_of_a_person_with_a_name_of_bids_stay_together(tmp_path):
+    names = ("sub-01_ses-1", "sub-01_ses-2", "sub-02_run-1", "sub-03", "case_1", "x_ses-1")
+    touched(tmp_path, *(f"{name}_T1w.nii" for name in names))
+    found = read_subjects(SubjectsSettings(images={"T1w": f"{tmp_path}/*_T1w.nii"}))
+    assert {s.name: s.group for s in found} == dict(
+        zip(names, ("sub-01", "sub-01", "sub-02", "sub-03", "case_1", "x"), strict=True)
+    )
+    rows = "".join(f"{name},{name}_T1w.nii\n" for name in names)
+    assert {s.name: s.group for s in read_subjects(table(tmp_path, "subject,image\n" + rows))} == {
+        s.name: s.group for s in found
+    }
 
 
 def test_a_group_may_have_subjects_that_are_only_applied_to(tmp_path):

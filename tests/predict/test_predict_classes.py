@@ -214,6 +214,17 @@ def test_stored_probabilities_are_those_of_the_network_whatever_the_slices_and_b
     np.testing.assert_array_equal(whole(again), whole(layout.probabilities("main", "head-02")))
 
 
+def test_viewers_show_a_prepared_scan_in_grey_and_in_a_window_of_its_own_values(prepared):
+    store = Layout(prepared / "results" / "heads").image("head-01")
+    (channel,) = json.loads((store / "zarr.json").read_text())["attributes"]["ome"]["omero"]["channels"]
+    image = whole(store)
+    window = channel["window"]
+    assert (channel["color"], channel["active"]) == ("FFFFFF", True)
+    assert (window["min"], window["max"]) == (image.min(), image.max())
+    assert window["min"] <= window["start"] < window["end"] <= window["max"]
+    assert np.percentile(image, 90) < window["end"]
+
+
 def test_a_second_run_keeps_results_and_other_weights_make_them_stale(prepared, tmp_path):
     results = prepared / "results"
     experiment = experiment_of(prepared)
@@ -300,6 +311,20 @@ def test_weights_without_config_or_for_affinities_are_refused(prepared, tmp_path
     path.unlink()
     with pytest.raises(InputError, match="no such weights"):
         predict()
+
+
+def test_subjects_of_one_model_are_predicted_in_one_precision(prepared, tmp_path, monkeypatch):
+    save_model(tmp_path / "model", seed=7)
+    experiment = experiment_of(prepared, network={"weights": str(tmp_path / "model" / "best.safetensors")})
+    results = tmp_path / "results"
+    prepare_subjects(experiment, results, ALL)
+    predict_subjects(experiment, "main", results, Part(0, 2))
+    # As on a machine whose GPU has bfloat16.
+    monkeypatch.setattr("sepvox.predict.classes.precision_of", lambda _: "bfloat16")
+    with pytest.raises(StaleError, match=r"predicted in float32, but predict.precision: auto means bfloat16"):
+        predict_subjects(experiment, "main", results, Part(1, 2))
+    monkeypatch.undo()
+    predict_subjects(experiment, "main", results, Part(1, 2))
 
 
 def test_want_of_memory_and_diverged_weights_are_told_in_one_line(prepared, tmp_path):

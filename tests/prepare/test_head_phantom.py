@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from scipy.ndimage import binary_dilation, generate_binary_structure
 
 from sepvox.errors import InputError
-from sepvox.prepare.phantoms.head import head_phantom, subject_name
+from sepvox.prepare.phantoms.head import head_phantom
 from sepvox.prepare.phantoms.head_settings import HeadPhantomSettings
 from sepvox.score.class_intensity import foreground, gaussian_mixture_labels
 
@@ -162,7 +162,3 @@ def test_subject_that_is_not_there_is_refused():
 def test_settings_without_meaning_are_refused(wrong):
     with pytest.raises(ValidationError):
         HeadPhantomSettings(**wrong)
-
-
-def test_names_count_from_one():
-    assert [subject_name(index) for index in (0, 11)] == ["head-01", "head-12"]

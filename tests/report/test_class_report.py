@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -247,9 +248,8 @@ def test_networks_are_compared_by_size_cost_and_scores(crossed):
     assert f"{float(rows[0]['Dice mean']):.3f} ± {float(rows[0]['Dice sd']):.3f}" == dense[7]
     assert dense[0] == "dense"
     assert int(dense[1].replace(",", "")) != int(slim[1].replace(",", ""))
-    assert dense[3:6] == ["2", "2 min 05 s", "6.0 s"]
-    # Without a measurement, from the patches per second of metrics.jsonl: 1000 iterations of 2 patches at 3 per second.
-    assert slim[4] == "11 min 07 s"
+    # By metrics.jsonl: 1000 iterations of 2 patches at 3 per second.
+    assert dense[3:6] == ["2", "11 min 07 s", "6.0 s"]
     pool = read_pools(experiment, Layout(results / "heads"))[0]
     means = [
         np.mean([record["mean"]["dice"] for record in pool.records if record["model"] == model])
@@ -272,6 +272,38 @@ def test_networks_are_compared_by_size_cost_and_scores(crossed):
             for model in pool.models
         ]
         assert row[2] == f"{np.mean(means):.3f} ± {np.std(means, ddof=1):.3f}"
+
+
+def test_scores_over_all_folds_are_files_too(crossed):
+    experiment, _, results = crossed
+    layout = Layout(results / "heads")
+    with layout.pooled("csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["model"], row["subjects"], row["class"]) for row in rows] == [
+        (model, "4", name) for model in ("dense", "slim") for name in (*experiment.classes, "all classes")
+    ]
+    pool = read_pools(experiment, layout)[0]
+    dice = {record["subject"]: record["mean"]["dice"] for record in pool.records}
+    whole = json.loads(layout.pooled("json").read_text())[3]
+    assert whole["dice_mean"] == pytest.approx(np.mean(list(dice.values())))
+    assert whole["dice_sd"] == pytest.approx(np.std(list(dice.values()), ddof=1))
+    assert whole["worst_subject"] == min(dice, key=dice.__getitem__)
+
+
+def test_subjects_without_a_defined_dice_are_shown_and_the_figures_that_the_workflow_expects_are_drawn(
+    crossed, tmp_path
+):
+    experiment, config, results = crossed
+    shutil.copytree(results, tmp_path / "results", ignore=shutil.ignore_patterns("report"))
+    layout = Layout(tmp_path / "results" / "heads")
+    for file in layout.root.glob("outputs/*/*/scores.json"):
+        record = json.loads(file.read_text())
+        for scores in (record["mean"], *record["classes"].values()):
+            scores["dice"] = None
+        file.write_text(json.dumps(record))
+    class_report(experiment, config, tmp_path / "results")
+    assert {path.stem for path in layout.figures().iterdir()} == {"overlays", "scores", "comparison", "training"}
+    assert "no Dice is defined for any" in layout.report().read_text()
 
 
 def test_a_missed_class_is_worth_a_second_look(crossed):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -143,6 +144,7 @@ def metrics(layout, steps=60):
                 }
             )
     layout.metrics("main").parent.mkdir(parents=True, exist_ok=True)
+    markers.write_json(layout.metrics("main").with_name("config.json"), {"training": {"settings": {"batch": 1}}})
     layout.metrics("main").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
@@ -329,6 +331,15 @@ def test_time_adds_up_over_the_jobs_of_a_step_and_memory_is_the_largest(trained)
     assert "1.9 GB" in text
 
 
+def test_slices_of_an_earlier_number_of_parts_are_not_added(tmp_path):
+    for number, (part, seconds) in enumerate({"0-1": 9.0, "create": 1.0, "0-2": 4.0, "1-2": 5.0}.items()):
+        file = tmp_path / "predict" / "main" / f"{part}.tsv"
+        benchmark(file, seconds, 100)
+        os.utime(file, (1000 + number, 1000 + number))
+    (cost,) = read_costs(tmp_path)
+    assert (cost.subject, cost.jobs, cost.seconds) == ("main", 3, 10.0)
+
+
 def test_the_same_results_make_the_same_bytes_and_leave_nothing_else(trained):
     experiment, config, results = trained
     folder = results / "cells" / "report"
@@ -345,8 +356,6 @@ def test_the_page_shows_every_model_of_an_experiment_that_has_several(trained, t
     for name in ("models", "outputs"):
         shutil.copytree(layout.root / name / "main", layout.root / name / "wide")
         (layout.root / name / "main").rename(layout.root / name / "narrow")
-    for model in ("narrow", "wide"):
-        benchmark(layout.benchmark("train", model), 60.0, 100)
     study = tmp_path / "cells.yaml"
     study.write_text(config.read_text() + "models: {narrow: {}, wide: {network: {width: 6}}}\n")
     report(load(study), study, tmp_path / "results")
@@ -370,7 +379,6 @@ def test_networks_are_compared_over_their_seeds(trained, tmp_path):
         scores = json.loads(layout.scores(model, "test-part").read_text())
         scores["chosen"]["voi_sum"] = voi_sum
         layout.scores(model, "test-part").write_text(json.dumps(scores))
-        benchmark(layout.benchmark("train", model), 100.0, 100)
         benchmark(layout.benchmark("predict", model, "test-part", "0-2"), 3.0, 100)
         benchmark(layout.benchmark("predict", model, "test-part", "1-2"), 5.0, 100)
     study = tmp_path / "cells.yaml"
@@ -381,7 +389,7 @@ def test_networks_are_compared_over_their_seeds(trained, tmp_path):
     assert (narrow["network"], narrow["models"], narrow["training_seconds"], narrow["prediction_seconds"]) == (
         "narrow",
         "2",
-        "100.0",
+        "400.0",
         "8.0",
     )
     assert float(narrow["VI sum, bits mean"]) == 1.25

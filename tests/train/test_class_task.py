@@ -8,7 +8,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from sepvox.blocks import Box, Part
-from sepvox.errors import ConfigError, InputError
+from sepvox.errors import ConfigError, InputError, StaleError
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.layout import Layout
 from sepvox.nets import weights
@@ -100,6 +100,15 @@ def test_fingerprint_tells_what_the_weights_depend_on(layout):
     assert class_task(experiment(base, {"width": 5, "depth": 2}), "main", layout).fingerprint != made
     other_split = experiment(base, split={"test": 0.3, "validation": 0})
     assert class_task(other_split, "main", layout).fingerprint != made
+
+
+def test_subjects_that_were_prepared_with_other_settings_are_not_learned_from(layout):
+    with pytest.raises(
+        StaleError, match=r"^[^\n]*image\.zarr: prepared from other files or with other settings[^\n]*$"
+    ):
+        class_task(experiment(prepare={"spacing": (8.0, 8.0, 8.0)}), "main", layout)
+    with pytest.raises(StaleError, match="prepare --restart"):
+        class_task(experiment(classes=CLASSES | {"white": 4}), "main", layout)
 
 
 def test_without_validation_subjects_nothing_is_visited(layout):

@@ -11,7 +11,7 @@ from sepvox.nets.architecture import architecture
 from sepvox.nets.geometry import geometry
 from sepvox.nets.memory import training_bytes
 from sepvox.nets.settings import NetworkSettings
-from sepvox.train.plan import DEEPEST, LARGEST_BATCH, plan, poolings
+from sepvox.train.plan import LARGEST_BATCH, plan, poolings
 
 GIB = 1024**3
 HIPPOCAMPUS = ([(36, 50, 35)] * 208, [(1.0, 1.0, 1.0)] * 208)
@@ -30,15 +30,16 @@ def test_small_isotropic_images_are_taken_whole_and_a_twentieth_of_the_voxels_at
 
 
 def test_coarse_axis_is_pooled_once_the_others_have_reached_its_spacing():
-    chosen = plan(*BRAIN, NetworkSettings(), 2 * GIB, deepest=DEEPEST)
+    chosen = plan(*BRAIN, NetworkSettings(depth=5), 2 * GIB)
     assert chosen.pooling == ((1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2))
     assert any("z with voxels of 3 mm waits" in reason for reason in chosen.reasons)
 
 
-def test_depth_is_the_networks_unless_more_is_allowed():
+def test_depth_is_the_networks():
     network = NetworkSettings(depth=2)
     assert plan(*BRAIN, network, 2 * GIB).depth == 2
-    assert plan(*BRAIN, network, 2 * GIB, deepest=4).network(network).depth == 4
+    deeper = NetworkSettings(depth=4)
+    assert plan(*BRAIN, deeper, 2 * GIB).network(deeper).depth == 4
 
 
 def test_less_memory_gives_smaller_patches_of_the_same_proportions_that_fit():
@@ -153,7 +154,7 @@ def test_patch_is_always_admissible_and_fits(shape, spacing, width, depth, block
 
 @given(extents=st.tuples(sizes, sizes, sizes), spacing=st.tuples(lengths, lengths, lengths), exact=st.booleans())
 def test_poolings_leave_four_voxels_and_bring_voxels_nearer_to_cubes(extents, spacing, exact):
-    found = poolings(extents, spacing, DEEPEST, exact=exact)
+    found = poolings(extents, spacing, 5, exact=exact)
     strides = [prod(factors[axis] for factors in found) for axis in range(3)]
     if max(extents) < 8 or (exact and all(extent % 2 for extent in extents)):
         assert len(found) == 1

@@ -75,6 +75,12 @@ def figures():
     return ["overlays", *known, *trained, *compared]
 
 
+def tables():
+    """The report's tables as files."""
+    compared = [layout.comparison()] if len(experiment.models) > 1 else []
+    return [*compared, *([layout.pooled("csv"), layout.pooled("json")] if scores() else [])]
+
+
 def check_inputs():
     """Refuse what is missing before any work starts."""
     refuse_missing(

@@ -43,6 +43,11 @@ def figures():
     return ["overview", *scored, *trained, *compared]
 
 
+def tables():
+    """The report's tables as files."""
+    return [layout.comparison()] if len(experiment.models) > 1 else []
+
+
 def check_inputs():
     """Refuse what is missing before any work starts; what has been prepared needs its source no more."""
     needed = {

@@ -19,7 +19,7 @@ rule report:
             )
             for figure in figures()
         ],
-        comparison=[layout.comparison()] if len(experiment.models) > 1 else [],
+        tables=tables(),
     log:
         layout.log("report", "report"),
     benchmark:

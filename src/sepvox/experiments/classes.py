@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,7 +17,6 @@ from sepvox.predict.settings import ClassPredictSettings
 from sepvox.prepare.settings import Role, ScanPrepareSettings
 from sepvox.score.settings import ClassScoreSettings
 from sepvox.segment.settings import ClassifySettings
-from sepvox.settings import Positive
 from sepvox.train.class_settings import ClassTrainSettings
 
 ENSEMBLE = "ensemble"
@@ -28,8 +27,8 @@ class ClassesExperiment(Experiment):
 
     task: Literal["classes"] = Field(description="classes: class probabilities to class maps.")
     subjects: SubjectsSettings = Field(description="Scans and label maps.")
-    classes: dict[Name, Positive] = Field(
-        min_length=1, description="Values in the label maps by name; 0 is background."
+    classes: dict[Name, Annotated[int, Field(gt=0, lt=2**31)]] = Field(
+        min_length=1, max_length=255, description="Values in the label maps by name; 0 is background."
     )
     split: SplitSettings = Field(SplitSettings(), description="Which subjects are trained, validated and tested on.")
     prepare: ScanPrepareSettings = Field(ScanPrepareSettings(), description="Grid, normalisation and stores.")
@@ -101,6 +100,8 @@ class ClassesExperiment(Experiment):
     def roles(self, model: str) -> dict[str, Role]:
         """What each subject is to a model, or to an ensemble of all folds.
 
+        Given weights are tested on every subject that has a label map and no role of its own.
+
         Raises
         ------
         ConfigError
@@ -111,7 +112,10 @@ class ClassesExperiment(Experiment):
         if model not in self.predictors():
             raise ConfigError(f"--model {model}: the experiment has {', '.join(self.predictors())}")
         if self.train is None:
-            return {name: "test" if self.has_truth(name) else "apply" for name in self.people}
+            return {
+                name: person.role or ("test" if self.has_truth(name) else "apply")
+                for name, person in self.people.items()
+            }
         if self.is_ensemble(model):
             return {name: person.role for name, person in self.people.items() if person.role in ("test", "apply")}
         found = roles_of(list(self.people.values()), self.split, self.runs()[model].fold)
@@ -128,7 +132,7 @@ class ClassesExperiment(Experiment):
 
     def predicted(self, model: str) -> list[str]:
         """Names of the subjects that a model predicts; those without a fold of their own are left to the ensemble."""
-        if self.train is None or self.is_ensemble(model):
+        if self.is_ensemble(model):
             return list(self.roles(model))
         found = self.named(model, "validate", "test", "apply")
         if self.runs()[model].fold is not None:

@@ -31,7 +31,7 @@ class SplitSettings(Settings):
         0.1, description="Part of the remaining groups on which checkpoint and clean-up are chosen; 0 for none."
     )
     group: str | None = Field(
-        None, description="Column of the table whose values stay together; `group`, or else the subject, by default."
+        None, description="Another column of the table whose values stay together, such as the site, beside `group`."
     )
     seed: NonNegative = Field(0, description="Seed of the division.")
 

@@ -1,7 +1,8 @@
 """Subjects of an MRI data set: who they are, where their scans lie, and which of them are trained on.
 
 A *subject* is one head or crop with its images, one per *modality*, and, where there is one, its label map. Subjects of
-one *group* (a person scanned twice, a site) are never torn apart by a split. The *role* of a subject says what it is used
+one *group* (a person scanned twice, a site) are never torn apart by a split; subjects that share a person or a site with a
+third one, in whichever columns, are of its group. The *role* of a subject says what it is used
 for: train, validate, test or apply. Subjects come from a sample table, from file patterns, or from a phantom.
 """
 
@@ -10,7 +11,7 @@ import glob
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self, get_args
 
@@ -23,6 +24,8 @@ from sepvox.prepare.settings import Role
 from sepvox.settings import Settings
 
 PATTERN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# The part of a name that BIDS gives to the person, before what tells scans of one person apart.
+PERSON = re.compile(r"sub-[A-Za-z0-9]+(?=_)|.+?(?=_ses-)")
 
 
 class SubjectsSettings(Settings):
@@ -65,7 +68,8 @@ class Subject:
     labels : Path or None
         Label map on the grid of the images.
     group : str
-        Subjects of a group stay together in every split; the subject's own name where no group is given.
+        Subjects of a group stay together in every split; where no group is given the person that a BIDS name tells, or
+        else the subject's own name.
     role : str or None
         As the table's column `split` says; None leaves it to the experiment's `split`.
     columns : mapping
@@ -86,7 +90,7 @@ def read_subjects(settings: SubjectsSettings, group_by: str | None = None) -> li
     Parameters
     ----------
     group_by : str, optional
-        Column of the table that groups subjects, instead of `group`.
+        Another column of the table that groups subjects, beside `group`.
 
     Raises
     ------
@@ -124,8 +128,13 @@ def _from_patterns(images: Mapping[str, str], labels: str | None) -> list[Subjec
                 f"subjects.labels: subject {name} has no file {str(labels).replace('*', name)}; add it, or list the subjects in a table with split apply for those without labels"
             )
         files_of = {modality: files[name] for modality, files in found.items()}
-        subjects.append(Subject(name, files_of, None if truth is None else truth[name], name))
+        subjects.append(Subject(name, files_of, None if truth is None else truth[name], _person(name)))
     return subjects
+
+
+def _person(name: str) -> str:
+    found = PERSON.match(name)
+    return found[0] if found else name
 
 
 def _check_apart(images: Mapping[str, str], labels: str) -> None:
@@ -191,7 +200,6 @@ def _from_table(path: Path, group_by: str | None) -> list[Subject]:
         raise ConfigError(
             f"subjects.table: {path}: has the columns {', '.join(columns) or 'none'}; expected subject and image, or image_NAME for each modality"
         )
-    column = group_by or "group"
     if group_by is not None and group_by not in columns:
         raise ConfigError(f"split.group: {path} has no column {group_by}; it has {', '.join(columns)}")
     known = {"subject", "labels", "split", *modalities}
@@ -216,13 +224,36 @@ def _from_table(path: Path, group_by: str | None) -> list[Subject]:
                 name=name,
                 images={modality: path.parent / expanded(row[image], where) for image, modality in modalities.items()},
                 labels=path.parent / expanded(row["labels"], where) if row.get("labels") else None,
-                group=row.get(column) or name,
+                group=_person(name),
                 role=role,  # type: ignore[arg-type]
                 columns={key: value for key, value in row.items() if key not in known},
             )
         )
-    _check_table(subjects, path)
-    return subjects
+    grouped = _grouped(subjects, [column for column in (group_by, "group") if column is not None])
+    _check_table(grouped, path)
+    return grouped
+
+
+def _grouped(subjects: Sequence[Subject], columns: Sequence[str]) -> list[Subject]:
+    """The subjects with the groups that the columns make: who shares a value in any of them, directly or through others.
+
+    A group is called by the first value, of the first column, that one of its subjects has.
+    """
+    leader: dict[tuple[int, str], tuple[int, str]] = {}
+
+    def led_by(key: tuple[int, str]) -> tuple[int, str]:
+        while leader.setdefault(key, key) != key:
+            key = leader[key]
+        return key
+
+    keys = []
+    for subject in subjects:
+        given = [(rank, value) for rank, column in enumerate(columns) if (value := subject.columns.get(column))]
+        keys.append(given or [(len(columns), subject.group)])
+        for key in keys[-1]:
+            first, second = sorted((led_by(key), led_by(keys[-1][0])))
+            leader[second] = first
+    return [replace(subject, group=led_by(own[0])[1]) for subject, own in zip(subjects, keys, strict=True)]
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -20,7 +20,7 @@ from sepvox.prepare.settings import ScanPrepareSettings
 from sepvox.settings import Positive, Shape
 
 # What a network has to see as it saw it in training.
-_SEEN = ("spacing", "crop", "normalisation", "foreground")
+SEEN = ("spacing", "crop", "normalisation", "foreground")
 
 
 class _Config(BaseModel):
@@ -140,7 +140,7 @@ def check_trained_for(
         raise ConfigError(
             f"subjects: images are {', '.join(modalities)}, but {model.weights} was trained on {', '.join(model.modalities)}; name and order the images as the weights have them, or train anew"
         )
-    for key in _SEEN:
+    for key in SEEN:
         given, trained = getattr(prepare, key), getattr(model.prepare, key)
         if given != trained:
             raise ConfigError(

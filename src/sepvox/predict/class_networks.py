@@ -92,9 +92,7 @@ def load_forward(models: Sequence[ClassModel], settings: ClassPredictSettings) -
         weights.load_into(network, model.weights)
         ready = materialised(network).eval().to(device)
         networks.append(convert_conv3d_weight_memory_format(ready, torch.channels_last_3d))
-    half = settings.precision == "bfloat16" or (
-        settings.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-    )
+    half = precision_of(settings) == "bfloat16"
     autocast: Any = torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
 
     def forward(images: Volume) -> Volume:
@@ -105,6 +103,14 @@ def load_forward(models: Sequence[ClassModel], settings: ClassPredictSettings) -
         return found
 
     return forward
+
+
+def precision_of(settings: ClassPredictSettings) -> str:
+    """What `predict.precision` means on the device that the settings ask for: float32 or bfloat16."""
+    if settings.precision != "auto":
+        return settings.precision
+    fits = _device(settings.device).type == "cuda" and torch.cuda.is_bf16_supported()
+    return "bfloat16" if fits else "float32"
 
 
 def predict_subject(
@@ -159,7 +165,7 @@ def _predict_block(subject: PreparedSubject, method: Method, forward: Forward, b
         # Halving the tile, which is part of the method, would mix two results in one experiment.
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
             raise ConfigError(
-                f"predict.tile: out of memory with {list(method.tile)}; give a smaller tile, or a machine with more memory"
+                f"predict.tile: out of memory with {list(method.tile)}; give a smaller tile (--tile of `sepvox apply`), or a machine with more memory"
             ) from None
         raise
     if not np.isfinite(probabilities).all():

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from sepvox import markers, ome_zarr
+from sepvox import markers
 from sepvox.blocks import Part
-from sepvox.errors import ConfigError
+from sepvox.errors import ConfigError, StaleError
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.layout import Layout
 from sepvox.predict.class_model import check_trained_for, read_class_model
-from sepvox.predict.class_networks import Method, load_forward, method_of, predict_subject
+from sepvox.predict.class_networks import Method, load_forward, method_of, precision_of, predict_subject
 from sepvox.predict.class_tiles import Forward
-from sepvox.prepare.subject import open_subject
+from sepvox.prepare.subject import check_prepared, open_subject
 from sepvox.storage import Place
 from sepvox.subjectwise import Subjectwise
 from sepvox.versions import VERSIONS
@@ -30,6 +30,9 @@ def predict_subjects(
     ------
     ConfigError
         If the weights belong to other classes, modalities or preparation, or memory runs out.
+    StaleError
+        If subjects were prepared with other settings, or `predict.precision: auto` means another precision than on the
+        device that other subjects of this model were predicted on.
     """
     layout = experiment.layout(results)
     method = method_of_experiment(experiment, model, results)
@@ -37,6 +40,7 @@ def predict_subjects(
     names = list(step.fingerprints)
     forward: Forward | None = None
     if not all(step.is_done(names[index]) for index in part.of(len(names))):
+        _agree_on_precision(experiment, layout.step("predict", model) / "precision" / f"{method.fingerprint}.json")
         forward = load_forward(method.models, experiment.predict)
 
     def work(name: str) -> None:
@@ -53,6 +57,16 @@ def predict_subjects(
     step.run(part, work, restart=restart)
 
 
+def _agree_on_precision(experiment: ClassesExperiment, path: Path) -> None:
+    """All subjects of a model have the precision of the first slice that began; `auto` may mean another elsewhere."""
+    ours = precision_of(experiment.predict)
+    theirs = markers.claim(path, ours) if experiment.predict.precision == "auto" else ours
+    if ours != theirs:
+        raise StaleError(
+            f"{path}: other subjects were predicted in {theirs}, but predict.precision: auto means {ours} on this device; use the device of the others, or set predict.precision to predict afresh"
+        )
+
+
 def predict_step(experiment: ClassesExperiment, model: str, layout: Layout, method: Method) -> Subjectwise:
     """The step over all subjects that a model predicts."""
     settings = experiment.prepare.model_dump(mode="json", include={"chunk", "shard"})
@@ -63,7 +77,7 @@ def predict_step(experiment: ClassesExperiment, model: str, layout: Layout, meth
             method.fingerprint,
             experiment.predict.precision,
             settings,
-            ome_zarr.attributes(layout.image(name))["fingerprint"],
+            check_prepared(experiment, layout, name),
         )
         for name in experiment.predicted(model)
     }

@@ -204,7 +204,7 @@ def sample_labels(labels: NDArray[Any], grid: Grid, values: Collection[int]) -> 
     return np.asarray(classes, labels.dtype)[winners]
 
 
-def foreground_box(images: Sequence[NDArray[Any]], margin: int = 0) -> Box:
+def foreground_box(images: Sequence[NDArray[Any]]) -> Box:
     """The box of the voxels that are not 0 in any of a subject's images, as nnU-Net crops (Isensee et al. 2021).
 
     Zero is what scanners and brain extraction write where nothing was measured. Images whose air is noise keep their
@@ -214,8 +214,6 @@ def foreground_box(images: Sequence[NDArray[Any]], margin: int = 0) -> Box:
     ----------
     images : arrays (z, y, x)
         The modalities, of one shape, on the canonical grid: splines of a resampled image ring around zero.
-    margin : int
-        Voxels kept around the foreground, as far as there are any.
     """
     whole = Box.of(images[0].shape)
     begin, end = [], []
@@ -224,7 +222,7 @@ def foreground_box(images: Sequence[NDArray[Any]], margin: int = 0) -> Box:
         planes = np.flatnonzero(np.logical_or.reduce([image.any(axis=others) for image in images]))
         begin.append(int(planes[0]) if planes.size else 0)
         end.append(int(planes[-1]) + 1 if planes.size else extent)
-    return Box(triple(begin), triple(end)).grow([margin] * 3).clip(whole)
+    return Box(triple(begin), triple(end))
 
 
 def interpolate(values: NDArray[Any], positions: Sequence[NDArray[np.float64]]) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ map writes it; 0 is background, and -1, unknown, lies beyond the grid.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from sepvox import ome_zarr
+from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Triple, triple
+from sepvox.errors import StaleError
+from sepvox.experiments.classes import ClassesExperiment
+from sepvox.experiments.subjects import Subject
 from sepvox.layout import Layout
 from sepvox.prepare.grid import Grid
 from sepvox.prepare.settings import ScanPrepareSettings
+from sepvox.versions import VERSIONS
 
 UNKNOWN = -1
 
@@ -113,6 +118,51 @@ def open_subject(layout: Layout, subject: str, classes: Mapping[str, int]) -> Pr
         header=attributes["source_header"],
         fingerprint=attributes["fingerprint"],
     )
+
+
+def open_prepared(experiment: ClassesExperiment, layout: Layout, subject: str) -> PreparedSubject:
+    """Open a subject of an experiment that was prepared from what the experiment says now.
+
+    Raises
+    ------
+    StoreError
+        If it was not prepared.
+    StaleError
+        If it was prepared from other files or with other settings. Scans that are gone by now cannot have changed.
+    """
+    check_prepared(experiment, layout, subject)
+    return open_subject(layout, subject, experiment.classes)
+
+
+def check_prepared(experiment: ClassesExperiment, layout: Layout, subject: str) -> str:
+    """The fingerprint of a prepared subject; errors are those of `open_prepared`."""
+    found = str(ome_zarr.attributes(layout.image(subject))["fingerprint"])
+    there = all(path.exists() for path in _files(experiment.people[subject]))
+    if there and found != preparation_fingerprint(experiment, subject):
+        raise StaleError(
+            f"{layout.image(subject)}: prepared from other files or with other settings than subject {subject} has now; run `sepvox prepare --restart`, or the workflow with `--forcerun prepare_subjects`"
+        )
+    return found
+
+
+def preparation_fingerprint(experiment: ClassesExperiment, subject: str) -> str:
+    """Of everything that a prepared subject depends on."""
+    person = experiment.people[subject]
+    phantom = experiment.subjects.phantom
+    return markers.fingerprint(
+        "prepare",
+        VERSIONS["prepare"],
+        experiment.prepare.model_dump(mode="json", exclude={"slices", "processes"}),
+        experiment.classes,
+        # How many subjects there are does not change any of them.
+        None if phantom is None else (phantom.model_dump(mode="json", exclude={"subjects"}), subject),
+        list(person.images),
+        [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in _files(person) if path.exists()],
+    )
+
+
+def _files(person: Subject) -> list[Path]:
+    return [*person.images.values(), *([person.labels] if person.labels else [])]
 
 
 def normalisation_of(image: NDArray[Any], settings: ScanPrepareSettings) -> dict[str, Any]:

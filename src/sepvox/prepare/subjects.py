@@ -5,7 +5,7 @@ independent of each other: many run in one job, in several processes, and one th
 """
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,9 @@ from sepvox.ome_zarr import Spec
 from sepvox.prepare.grid import Grid, canonical_grid, foreground_box, sample_image, sample_labels
 from sepvox.prepare.labels import label_dtype, read_labels
 from sepvox.prepare.scans import Scan, check_same_grid, read_scan
-from sepvox.prepare.subject import normalisation_of
+from sepvox.prepare.subject import normalisation_of, preparation_fingerprint
 from sepvox.storage import Place
 from sepvox.subjectwise import Subjectwise
-from sepvox.versions import VERSIONS
 from sepvox.world import Geometry
 
 # Voxels of each class that are remembered per subject, for training to draw from.
@@ -52,31 +51,12 @@ def prepare_subjects(experiment: ClassesExperiment, results: Path, part: Part, r
 
 def prepare_step(experiment: ClassesExperiment, layout: Layout) -> Subjectwise:
     """The step over all subjects of the experiment."""
-    fingerprints = {name: _fingerprint(experiment, person) for name, person in experiment.people.items()}
+    fingerprints = {name: preparation_fingerprint(experiment, name) for name in experiment.people}
 
     def made(name: str) -> list[Place]:
-        return [layout.image(name), layout.labels(name)]
+        return [layout.image(name), layout.labels(name), layout.class_voxels(name)]
 
     return Subjectwise("prepare", layout.step("prepare"), fingerprints, made)
-
-
-def _fingerprint(experiment: ClassesExperiment, subject: Subject) -> str:
-    files = [
-        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
-        for path in [*subject.images.values(), *([subject.labels] if subject.labels else [])]
-        if path.exists()
-    ]
-    phantom = experiment.subjects.phantom
-    return markers.fingerprint(
-        "prepare",
-        VERSIONS["prepare"],
-        experiment.prepare.model_dump(mode="json", exclude={"slices", "processes"}),
-        experiment.classes,
-        # How many subjects there are does not change any of them.
-        None if phantom is None else (phantom.model_dump(mode="json", exclude={"subjects"}), subject.name),
-        list(subject.images),
-        files,
-    )
 
 
 def _prepare(experiment: ClassesExperiment, layout: Layout, fingerprints: Mapping[str, str], name: str) -> None:
@@ -145,22 +125,33 @@ def _write(
             {"classes": experiment.classes, "fingerprint": made},
         )
         _remember_voxels(layout.class_voxels(name), truth, values)
+    normalisation = [normalisation_of(channel, prepare) for channel in image]
+    windows = [
+        (float(channel.min()), found["percentiles"]["0.5"], found["percentiles"]["99.5"], float(channel.max()))
+        for channel, found in zip(image, normalisation, strict=True)
+    ]
     attributes = {
         "modalities": list(scans),
-        "normalisation": [normalisation_of(channel, prepare) for channel in image],
+        "normalisation": normalisation,
         "grid": grid.as_json(),
         "source_header": next(iter(scans.values())).header,
         "fingerprint": made,
     }
-    _store(layout.image(name), spec(dtype=dtype.name, channels=tuple(scans)), image, attributes)
+    _store(layout.image(name), spec(dtype=dtype.name, channels=tuple(scans)), image, attributes, windows)
 
 
-def _store(path: Place, spec: Spec, values: NDArray[Any], attributes: dict[str, Any]) -> None:
+def _store(
+    path: Place,
+    spec: Spec,
+    values: NDArray[Any],
+    attributes: dict[str, Any],
+    windows: Sequence[tuple[float, float, float, float]] = (),
+) -> None:
     ome_zarr.create(path, spec)
     array = ome_zarr.open_level(path, writable=True)
     for box in Lattice(spec.shape, spec.shard):
         ome_zarr.write(array, box, values[(..., *box.slices)])
-    ome_zarr.finish(path, spec, attributes)
+    ome_zarr.finish(path, spec, attributes, windows)
 
 
 def _remember_voxels(path: Path, truth: NDArray[Any], values: list[int]) -> None:

@@ -4,6 +4,7 @@ It reads files only. Scores are those that score wrote for every subject, pooled
 says; outlines are drawn on the prepared grid.
 """
 
+import csv
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -23,7 +24,7 @@ from sepvox.prepare.subject import open_subject
 from sepvox.report import classes_tables, figures, page, tables
 from sepvox.report.classes_charts import draw_boxes, draw_trainings
 from sepvox.report.classes_overlay import Row, draw_overlays, read_views
-from sepvox.report.classes_scores import Pool, Record, best_median_worst, read_pools, second_look
+from sepvox.report.classes_scores import Pool, Record, best_median_worst, pooled, read_pools, second_look
 from sepvox.report.classes_tables import KEYS, over_models
 from sepvox.report.comparison import Score, comparison_csv, comparison_table, contender, draw_comparison
 from sepvox.report.curves import read_metrics
@@ -35,7 +36,7 @@ SHOWN = 3
 
 
 def class_report(experiment: ClassesExperiment, config: Path, results: Path) -> None:
-    """Write report/index.html and report/figures/*.png.
+    """Write report/index.html and report/figures/*.png, and the scores over subjects as report/scores.csv and scores.json.
 
     Networks that are compared are also in report/comparison.csv. Pictures, folds and subjects to look at are those of the first entry of `models` and the first seed; tables and charts
     show all.
@@ -67,6 +68,13 @@ def class_report(experiment: ClassesExperiment, config: Path, results: Path) -> 
             _costs(costs),
             _made_with(experiment, config),
         ]
+    rows = pooled(pools, list(experiment.classes))
+    if rows:
+        markers.write_json(layout.pooled("json"), rows)
+        with markers.replacing(layout.pooled("csv")) as temporary, temporary.open("w", newline="") as file:
+            table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
     count = len(experiment.people)
     models = len(experiment.runs())
     lead = classes_tables.headline(first, next(iter(networks.values())), count)
@@ -106,17 +114,18 @@ def _chart(layout: Layout, name: str, figure: Any, caption: str = "") -> str:
 
 def _pictures(experiment: ClassesExperiment, layout: Layout, pool: Pool | None) -> Section:
     shown: list[tuple[tuple[str, ...], str, str]]
-    if pool is not None:
+    ranked = {} if pool is None else best_median_worst(pool.records)
+    if pool is not None and ranked:
         shown = [
             ((rank, record["subject"], f"Dice {record['mean']['dice']:.3f}"), record["model"], record["subject"])
-            for rank, record in best_median_worst(pool.records).items()
+            for rank, record in ranked.items()
         ]
         which = f"The {', '.join(lines[0] for lines, _, _ in shown)} of {len(pool.records)} {pool.role} subjects by mean Dice."
     else:
         model = next(model for model in experiment.predictors() if experiment.predicted(model))
         names = experiment.predicted(model)[:SHOWN]
         shown = [((name,), model, name) for name in names]
-        which = "The first subjects; none of those that were predicted has a label map."
+        which = "The first subjects; no Dice is defined for any."
     rows = [
         Row(lines, read_views(layout, model, name, open_subject(layout, name, experiment.classes)))
         for lines, model, name in shown
@@ -125,10 +134,9 @@ def _pictures(experiment: ClassesExperiment, layout: Layout, pool: Pool | None) 
         f"{which} Planes through the centroid of the labels, in proportions of millimetres; up is superior or anterior, left "
         f"is the subject's left. The image is {experiment.modalities[0]}."
     )
-    if rows:
-        png = figures.png(draw_overlays(rows, experiment.classes))
-        _save(layout, "overlays", png)
-        body += page.picture(png, f"Outlines in three planes of {', '.join(name for _, _, name in shown)}")
+    png = figures.png(draw_overlays(rows, experiment.classes))
+    _save(layout, "overlays", png)
+    body += page.picture(png, f"Outlines in three planes of {', '.join(name for _, _, name in shown)}")
     return Section("Pictures", body)
 
 
@@ -170,19 +178,20 @@ def _comparison(
         temporary.write_text(comparison_csv(contenders), encoding="utf-8")
     body = page.paragraph(
         "Means ± standard deviation over the models of a network (seeds and folds), each of them its mean over subjects and, "
-        "in the first table, classes. Times are those of one model; voxels are those of the prepared scans."
+        "in the first table, classes. Times are those of one model, of training without start and validation; voxels are those of "
+        "the prepared scans."
     )
     body += comparison_table(contenders, best="highest")
     if len(experiment.classes) > 1:
         body += classes_tables.networks_table(own, list(experiment.classes))
-    if any(one.scores[0].spread.mean is not None for one in contenders):
+    if any(pool.records for pool in pools):
         body += _chart(layout, "comparison", draw_comparison(contenders), "Mean Dice against parameters.")
     return Section("Comparison", body)
 
 
 def _folds(experiment: ClassesExperiment, pools: Sequence[Pool]) -> Section:
     body = page.paragraph(
-        "Every subject is tested by the one model that was not trained on its group. Mean ± standard deviation over the test "
+        "Every subject of a fold is tested by the one model that was not trained on its group. Mean ± standard deviation over the test "
         "subjects of a fold, each of them its mean over the classes."
     )
     crossed = [pool for pool in pools if pool.records and not pool.ensemble]
@@ -237,7 +246,10 @@ def _network(networks: Mapping[str, Description]) -> Section:
 def _costs(costs: Sequence[Cost]) -> Section:
     if not costs:
         return Section("Time and memory", page.paragraph("Not measured: the workflow measures, single verbs do not."))
-    text = "Added up over the jobs of a step, which may have run side by side; memory is that of the largest job."
+    text = (
+        "Added up over the jobs of a step, which may have run side by side; memory is that of the largest job. Of a job that "
+        "ran several times, the last time counts."
+    )
     return Section("Time and memory", page.paragraph(text) + tables.costs_table(costs))
 
 

@@ -9,12 +9,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from sepvox.report.classes_scores import Record, of_class
+from sepvox.report.curves import series, smoothed
 from sepvox.report.figures import DPI, INK, colour
 
 _POINTS = 80
 # Names of so many classes stand side by side.
 _LEVEL = 6
-_SMOOTH = 40
 
 Metrics = list[dict[str, Any]]
 
@@ -84,9 +84,9 @@ def draw_trainings(metrics: Mapping[str, Metrics], groups: Mapping[str, str]) ->
     names = list(dict.fromkeys(groups[model] for model in metrics))
     for model, lines in metrics.items():
         style = {"color": colour(names.index(groups[model])), "linewidth": 1.2, "alpha": 0.85}
-        steps, values = _series(lines, "loss")
-        loss.plot(steps, _smoothed(values), **style)
-        steps, values = _series(lines, "validation_loss")
+        steps, values = series(lines, "loss")
+        loss.plot(steps, smoothed(values), **style)
+        steps, values = series(lines, "validation_loss")
         checked.plot(steps, values, ".-", markersize=3, **style)
         steps, values = validation_dice(lines)
         dice.plot(steps, values, ".-", markersize=3, **style)
@@ -109,20 +109,5 @@ def draw_trainings(metrics: Mapping[str, Metrics], groups: Mapping[str, str]) ->
 
 def validation_dice(lines: Metrics) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Iterations and mean validation Dice; metrics.jsonl has the error, 1 - Dice, since smaller is better there."""
-    steps, errors = _series(lines, "validation_dice_error")
+    steps, errors = series(lines, "validation_dice_error")
     return steps, 1 - errors
-
-
-def _series(lines: Metrics, key: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    known = [line for line in lines if line.get(key) is not None]
-    return np.array([line["iteration"] for line in known], int), np.array([line[key] for line in known], float)
-
-
-def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Running mean over a `_SMOOTH`-th of the run, over fewer values at its ends."""
-    half = len(values) // (2 * _SMOOTH)
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    at = np.arange(len(values))
-    begin, end = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
-    smooth: NDArray[np.float64] = (sums[end] - sums[begin]) / np.maximum(end - begin, 1)
-    return smooth

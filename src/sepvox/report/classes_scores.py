@@ -16,6 +16,7 @@ from sepvox.experiments.base import MAIN, Run
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.inspect.outliers import modified_z
 from sepvox.layout import Layout
+from sepvox.report.spread import spread
 
 Record = dict[str, Any]
 
@@ -24,6 +25,7 @@ VOLUME_Z = 3.5
 _EXTREMES = 3
 _FAR = 1.5
 _LEAST_PERCENT = 3.0
+ALL = "all classes"
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,27 @@ def ranked(records: Sequence[Record]) -> list[Record]:
     """Records with a Dice, the lowest first."""
     known = [record for record in records if record["mean"]["dice"] is not None]
     return sorted(known, key=lambda record: record["mean"]["dice"])
+
+
+def pooled(pools: Iterable[Pool], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per pool and class, and one over all classes: mean and standard deviation over subjects, and the worst subject.
+
+    Keys are model, role, subjects, class, {dice, hd95_mm, assd_mm}_{mean, sd}, worst_subject and worst_dice.
+    """
+    rows = []
+    for pool in (pool for pool in pools if pool.records):
+        for name in (*classes, ALL):
+            scores = [record["mean"] if name == ALL else record["classes"][name] for record in pool.records]
+            row = {"model": pool.name, "role": pool.role, "subjects": len(scores), "class": name}
+            for key in ("dice", "hd95_mm", "assd_mm"):
+                found = spread(score[key] for score in scores)
+                row |= {f"{key}_mean": found.mean, f"{key}_sd": found.sd}
+            known = [
+                (s["dice"], r["subject"]) for s, r in zip(scores, pool.records, strict=True) if s["dice"] is not None
+            ]
+            dice, subject = min(known, default=(None, None))
+            rows.append(row | {"worst_subject": subject, "worst_dice": dice})
+    return rows
 
 
 def best_median_worst(records: Sequence[Record]) -> dict[str, Record]:

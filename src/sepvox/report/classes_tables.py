@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sepvox.nets.describe import Description
-from sepvox.report.classes_scores import Look, Pool, Record, of_class, of_mean, ranked, undecided
+from sepvox.report.classes_scores import ALL, Look, Pool, Record, of_class, of_mean, ranked, undecided
 from sepvox.report.page import NONE, Column, facts, table
 from sepvox.report.spread import Spread, number, spread, written
 from sepvox.report.tables import times
@@ -45,7 +45,7 @@ def pools_table(pools: Sequence[Pool], classes: Sequence[str]) -> str:
         scores = [written(spread(of_mean(pool.records, key)), digits) for key, _, digits in KEYS]
         counts = [sum(kind in case.values() for case in cases) for kind in ("missed", "invented")]
         strong.append(len(rows))
-        rows.append(["", "", "all classes", *scores, *map(str, counts)])
+        rows.append(["", "", ALL, *scores, *map(str, counts)])
     return table(columns, rows, strong=strong)
 
 

@@ -43,7 +43,8 @@ class Contender:
     models : int
         How many models it was trained as.
     training_seconds, prediction_seconds : float or None
-        Of one model, means over its models; None where nothing measured them.
+        Of one model, means over its models; None where nothing measured them. Training is the time in which it saw its
+        patches, by its own log, over all attempts.
     voxels : int
         How many voxels one model predicts.
     scores : tuple of Score
@@ -76,8 +77,7 @@ def contender(
     voxels: int,
     scores: Sequence[Score],
 ) -> Contender:
-    """One network with what its models cost: by the workflow's measurements, or else by the training's own log."""
-    trained = {cost.subject: cost.seconds for cost in costs if cost.step == "train"}
+    """One network with what its models cost."""
     predicted: dict[str, float] = {}
     for cost in costs:
         # "MODEL" where one job predicts many subjects, "MODEL, VOLUME" where volumes have jobs of their own.
@@ -88,9 +88,8 @@ def contender(
         name=entry,
         network=network,
         models=len(models),
-        training_seconds=spread(
-            trained[model] if model in trained else _logged_seconds(experiment, results, model) for model in models
-        ).mean,
+        # A workflow's measurement is that of the last job, which may have found its work done.
+        training_seconds=spread(_logged_seconds(experiment, results, model) for model in models).mean,
         prediction_seconds=spread(predicted.values()).mean,
         voxels=voxels,
         scores=tuple(scores),
@@ -102,7 +101,9 @@ def _logged_seconds(experiment: Experiment, results: Path, model: str) -> float 
     if experiment.train is None:
         return None
     folder = experiment.model_directory(results, model)
-    batch = markers.read_json(folder / "config.json", "training")["training"]["batch"]
+    record = markers.read_json(folder / "config.json", "training")["training"]
+    # Where the batch was planned, settings do not say it.
+    batch = record["batch"] if "batch" in record else record["settings"]["batch"]
     lines = [line for line in read_metrics(folder / "metrics.jsonl") if line.get("patches_per_second")]
     before = [0, *(line["iteration"] for line in lines)]
     steps = (line["iteration"] - start for start, line in zip(before, lines, strict=False))
@@ -166,7 +167,7 @@ def draw_comparison(contenders: Sequence[Contender]) -> Any:
         axes.errorbar(size, mean, sd or None, fmt="o", color=colour(place), markersize=6, capsize=3)
         axes.annotate(one.name, (size, mean), xytext=(7, 5), textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
-    counts = sorted(one.network.parameters for one, _, _ in shown)
+    counts = sorted(one.network.parameters for one in contenders)
     axes.set_xlim(counts[0] / 1.3, counts[-1] * 1.6)
     apart = [count for place, count in enumerate(counts) if place == 0 or count > 1.12 * counts[place - 1]]
     axes.set_xticks(apart)

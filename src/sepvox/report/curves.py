@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
 from sepvox.errors import StoreError
 from sepvox.report.figures import DPI, INK
@@ -78,12 +79,12 @@ def draw_training(metrics: list[dict[str, Any]]) -> Any:
     """Loss and validation loss, validation VI with the published checkpoint, and the learning rate."""
     figure = Figure(figsize=(11.4, 3.0), dpi=1.5 * DPI, layout="constrained")
     loss, voi, rate = figure.subplots(1, 3)
-    steps, values = _series(metrics, "loss")
-    smooth = _smoothed(values)
+    steps, values = series(metrics, "loss")
+    smooth = smoothed(values)
     if len(values) >= 80:
         loss.plot(steps, values, color=SPLIT, linewidth=0.5, alpha=0.35)
     loss.plot(steps, smooth, color=SPLIT, linewidth=1.4, label="training")
-    checked, validation = _series(metrics, "validation_loss")
+    checked, validation = series(metrics, "validation_loss")
     loss.plot(checked, validation, ".-", color=MERGE, linewidth=1.4, markersize=4, label="validation")
     shown = np.concatenate([values, validation])
     if len(shown) and shown.min() > 0 and shown.max() > 5 * shown.min():
@@ -93,7 +94,7 @@ def draw_training(metrics: list[dict[str, Any]]) -> Any:
         loss.yaxis.set_minor_locator(NullLocator())
     loss.set(title="Loss", xlabel="iteration")
     loss.legend(fontsize=8, handlelength=1.2)
-    checked, values = _series(metrics, "validation_voi")
+    checked, values = series(metrics, "validation_voi")
     voi.plot(checked, values, ".-", color=MERGE, linewidth=1.4, markersize=4)
     voi.set(title="VI of the validation crop, bits", xlabel="iteration")
     best = [line for line in metrics if line.get("best")]
@@ -113,7 +114,7 @@ def draw_training(metrics: list[dict[str, Any]]) -> Any:
         )
         low, high = min(values), max(values)
         voi.set_ylim(max(0.0, low - 0.1 * (high - low) - 0.02), high + 0.3 * (high - low) + 0.05)
-    steps, values = _series(metrics, "learning_rate")
+    steps, values = series(metrics, "learning_rate")
     rate.plot(steps, values, color=ACCENT, linewidth=1.4)
     rate.set(title="Learning rate", xlabel="iteration")
     rate.set_ylim(bottom=0)
@@ -129,15 +130,17 @@ def _grid(axes: Any) -> None:
     axes.set_axisbelow(True)
 
 
-def _series(metrics: list[dict[str, Any]], key: str) -> tuple[Any, Any]:
+def series(metrics: list[dict[str, Any]], key: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Iterations and values of one key of metrics.jsonl."""
     lines = [line for line in metrics if line.get(key) is not None]
-    return np.array([line["iteration"] for line in lines]), np.array([line[key] for line in lines], dtype=float)
+    return np.array([line["iteration"] for line in lines], int), np.array([line[key] for line in lines], float)
 
 
-def _smoothed(values: Any) -> Any:
+def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Running mean over a fortieth of the run, over fewer values at its ends."""
     half = len(values) // 80
     sums = np.concatenate([[0.0], np.cumsum(values)])
     at = np.arange(len(values))
     begin, end = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
-    return (sums[end] - sums[begin]) / np.maximum(end - begin, 1)
+    smooth: NDArray[np.float64] = (sums[end] - sums[begin]) / np.maximum(end - begin, 1)
+    return smooth

@@ -183,7 +183,7 @@ def _comparison(experiment: NeuronsExperiment, results: Path, models: list[_Mode
         temporary.write_text(comparison_csv(contenders), encoding="utf-8")
     scored_on = f", each of them its mean over {', '.join(judged)} at its chosen threshold" if judged else ""
     body = page.paragraph(
-        f"Means ± standard deviation over the models of a network (seeds){scored_on}. Times are those of one model."
+        f"Means ± standard deviation over the models of a network (seeds){scored_on}. Times are those of one model, of training without start and validation."
     )
     body += comparison_table(contenders, best="lowest")
     if judged:
@@ -259,7 +259,10 @@ def _network(models: list[_Model]) -> Section:
 def _costs(costs: Sequence[Cost]) -> Section:
     if not costs:
         return Section("Time and memory", page.paragraph("Not measured: the workflow measures, single verbs do not."))
-    text = "Added up over the jobs of a step, which may have run side by side; memory is that of the largest job."
+    text = (
+        "Added up over the jobs of a step, which may have run side by side; memory is that of the largest job. Of a job that "
+        "ran several times, the last time counts."
+    )
     return Section("Time and memory", page.paragraph(text) + tables.costs_table(costs))
 
 

@@ -1,7 +1,8 @@
 """Time and memory per step, from the benchmark files that the workflow writes.
 
-A job is one rule's run, with one file; what it worked on is a model, a volume, or both. Jobs that are parts of one step on
-one volume (`create`, `3-16`, `finish`) are added up.
+A job is one rule's run, with one file, which the rule's next run replaces; what it worked on is a model, a volume, or both.
+Jobs that are parts of one step on one volume (`create`, `3-16`, `finish`) are added up; of slices into several numbers of
+parts those of the last number count.
 """
 
 import csv
@@ -24,6 +25,7 @@ ORDER = (
     "relabel",
 )
 PART = re.compile(r"create|finish|\d+-\d+")
+SLICE = re.compile(r"\d+-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,14 @@ class Cost:
 def read_costs(folder: Path) -> list[Cost]:
     """Read every benchmark file below a folder, in the order of the steps; none where there are no files."""
     groups: dict[tuple[str, str], list[dict[str, str]]] = {}
-    for file in sorted(folder.glob("*/**/*.tsv")):
+    files = sorted(folder.glob("*/**/*.tsv"))
+    last: dict[Path, tuple[int, str]] = {}
+    for file in files:
+        if number := _parts(file):
+            last[file.parent] = max(last.get(file.parent, (0, "")), (file.stat().st_mtime_ns, number))
+    for file in files:
+        if (number := _parts(file)) and number != last[file.parent][1]:
+            continue
         step, *names = file.relative_to(folder).with_suffix("").parts
         if step != "report":
             subject = names[:-1] if PART.fullmatch(names[-1]) and len(names) > 1 else names
@@ -71,6 +80,12 @@ def read_costs(folder: Path) -> list[Cost]:
         for (step, subject), rows in groups.items()
     ]
     return sorted(costs, key=lambda c: (ORDER.index(c.step) if c.step in ORDER else len(ORDER), c.step, c.subject))
+
+
+def _parts(file: Path) -> str:
+    """Into how many slices a step was cut whose slice this file is of; empty for other files."""
+    found = SLICE.fullmatch(file.stem)
+    return found[1] if found else ""
 
 
 def _numbers(rows: list[dict[str, str]], column: str) -> Iterator[float]:

@@ -17,7 +17,7 @@ from sepvox.blocks import Lattice
 from sepvox.errors import ConfigError
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.layout import Layout
-from sepvox.prepare.subject import PreparedSubject, open_subject
+from sepvox.prepare.subject import PreparedSubject, open_prepared
 from sepvox.segment.class_map import Decision, whole_map
 from sepvox.segment.clean_up import CleanUp, Numbers, choose_clean_up, majority, read_clean_up
 
@@ -94,7 +94,7 @@ def _pairs(
         # Of an unfinished store the level would open, and a missing shard be called damage.
         ome_zarr.attributes(store)
         predicted = whole_map(Decision(ome_zarr.open_level(store), None))
-        yield predicted, _truth(open_subject(layout, name, experiment.classes))
+        yield predicted, _truth(open_prepared(experiment, layout, name))
 
 
 def _truth(subject: PreparedSubject) -> NDArray[np.uint8]:

@@ -96,15 +96,14 @@ def class_scores(
     _check_grid(predicted, truth, spacing)
     for name, labels in (("prediction", predicted), ("ground truth", truth)):
         _check_values(name, labels, classes)
-    kind = np.min_scalar_type(max(classes.values()) + 1)
-    predicted, truth = predicted.astype(kind, copy=False), truth.astype(kind, copy=False)
+    values = list(classes.values())
+    predicted, truth = _numbered(predicted, values), _numbered(truth, values)
     # A contingency drops truth 0, which is unknown among objects but known background among classes.
-    counted = contingency(predicted, truth + kind.type(1))
-    boxes = zip(find_objects(predicted, max(classes.values())), find_objects(truth, max(classes.values())), strict=True)
-    joint = [_joined(*pair) for pair in boxes]
+    counted = contingency(predicted, truth + truth.dtype.type(1))
+    boxes = zip(find_objects(predicted, len(values)), find_objects(truth, len(values)), strict=True)
     scored = {
-        name: _overlap(counted, value, spacing) | _agreement(predicted, truth, value, joint[value - 1], spacing)
-        for name, value in classes.items()
+        name: _overlap(counted, number, spacing) | _agreement(predicted, truth, number, _joined(*pair), spacing)
+        for number, (name, pair) in enumerate(zip(classes, boxes, strict=True), start=1)
     }
     ordered = {name: {key: scores[key] for key in SCORES} for name, scores in scored.items()}
     split, merged = variation_of_information(counted)
@@ -123,10 +122,18 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _overlap(counted: Contingency, value: int, spacing: Spacing) -> Scores:
+def _numbered(labels: NDArray[np.integer], values: list[int]) -> NDArray[np.unsignedinteger]:
+    """Positions of values among the classes, counted from 1; background stays 0."""
+    known = np.array([0, *values])
+    order = np.argsort(known)
+    numbers = order[np.searchsorted(known, labels, sorter=order)]
+    return numbers.astype(np.min_scalar_type(len(values) + 1))
+
+
+def _overlap(counted: Contingency, number: int, spacing: Spacing) -> Scores:
     """Volumes and the scores that are ratios of them, from counts whose truth is shifted by one."""
-    in_predicted = counted.fragment == value
-    in_truth = counted.truth == value + 1
+    in_predicted = counted.fragment == number
+    in_truth = counted.truth == number + 1
     predicted = int(counted.count[in_predicted].sum())
     true = int(counted.count[in_truth].sum())
     both = int(counted.count[in_predicted & in_truth].sum())
@@ -144,7 +151,7 @@ def _overlap(counted: Contingency, value: int, spacing: Spacing) -> Scores:
 def _agreement(
     predicted: NDArray[np.integer],
     truth: NDArray[np.integer],
-    value: int,
+    number: int,
     box: tuple[slice, ...] | None,
     spacing: Spacing,
 ) -> Scores:
@@ -152,7 +159,7 @@ def _agreement(
     undefined: Scores = {"dice": None, "hd95_mm": None, "assd_mm": None}
     if box is None:
         return undefined
-    masks = [labels[box] == value for labels in (predicted, truth)]
+    masks = [labels[box] == number for labels in (predicted, truth)]
     if not all(mask.any() for mask in masks):
         return undefined | {"dice": 0.0}
     # From its two parts, since MONAI's own Hausdorff and mean surface distance would each find the same distances anew.

@@ -9,7 +9,7 @@ from sepvox.blocks import Part
 from sepvox.errors import StaleError
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.layout import Layout
-from sepvox.prepare.subject import open_subject
+from sepvox.prepare.subject import open_prepared
 from sepvox.segment.class_map import decide, write_prepared, write_scan
 from sepvox.segment.clean_up import CleanUp, read_clean_up
 from sepvox.storage import Place
@@ -87,7 +87,7 @@ def _classify(
     fingerprints: Mapping[str, str],
     name: str,
 ) -> None:
-    subject = open_subject(layout, name, experiment.classes)
+    subject = open_prepared(experiment, layout, name)
     store = layout.probabilities(model, name)
     decision = decide(ome_zarr.open_level(store), clean_up)
     attributes = {

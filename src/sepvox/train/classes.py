@@ -12,9 +12,9 @@ from sepvox.experiments.classes import ClassesExperiment
 from sepvox.layout import Layout
 from sepvox.nets.geometry import geometry
 from sepvox.nets.settings import NetworkSettings
-from sepvox.predict.class_model import check_trained_for, read_class_model
+from sepvox.predict.class_model import SEEN, check_trained_for, read_class_model
 from sepvox.prepare.settings import Role
-from sepvox.prepare.subject import PreparedSubject, open_subject
+from sepvox.prepare.subject import PreparedSubject, open_prepared
 from sepvox.train.class_patches import ClassPatches
 from sepvox.train.class_settings import ClassTrainSettings
 from sepvox.train.class_validation import ClassValidation
@@ -23,8 +23,6 @@ from sepvox.train.plan import plan
 from sepvox.train.task import Batch, Task
 from sepvox.train.train import train
 
-# What a network has to see again as it saw it in training.
-_SEEN = {"spacing", "crop", "normalisation", "foreground"}
 _FIGURES = {"loss": "loss", "dice": "dice_error"}
 
 
@@ -72,6 +70,8 @@ def class_task(experiment: ClassesExperiment, model: str, layout: Layout) -> Tas
         whole.
     StoreError
         If a subject was not prepared.
+    StaleError
+        If a subject was prepared from other files or with other settings.
     """
     settings = experiment.train
     if settings is None:
@@ -126,7 +126,7 @@ def class_task(experiment: ClassesExperiment, model: str, layout: Layout) -> Tas
         record={
             "classes": experiment.classes,
             "modalities": list(experiment.modalities),
-            "prepare": experiment.prepare.model_dump(mode="json", include=_SEEN),
+            "prepare": experiment.prepare.model_dump(mode="json", include=set(SEEN)),
             "patch": list(patch),
             "mirror": list(settings.augment.mirror),
             "training": {
@@ -144,7 +144,7 @@ def class_task(experiment: ClassesExperiment, model: str, layout: Layout) -> Tas
 
 
 def _open_labelled(experiment: ClassesExperiment, layout: Layout, name: str, role: Role) -> PreparedSubject:
-    subject = open_subject(layout, name, experiment.classes)
+    subject = open_prepared(experiment, layout, name)
     if subject.labels is None:
         raise InputError(
             f"subject {name}: has no labels, but its role is {role}; give its label map, or put it into the split `apply`"

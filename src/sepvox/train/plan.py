@@ -28,7 +28,6 @@ from sepvox.nets.settings import NetworkSettings
 
 Spacing = tuple[float, float, float]
 
-DEEPEST: Final = 5
 LARGEST_BATCH: Final = 8
 _LEAST_EXTENT: Final = 4
 _LEAST_HALVED: Final = 2 * _LEAST_EXTENT
@@ -74,7 +73,6 @@ def plan(
     *,
     patch: Triple | None = None,
     batch: int | None = None,
-    deepest: int | None = None,
     value_bytes: int = 4,
 ) -> Plan:
     """Choose patch, pooling and batch.
@@ -84,13 +82,12 @@ def plan(
     shapes, spacings
         Voxels and voxel size in mm of every prepared image, z y x.
     network
-        The network. Its pooling, where given, is kept, and so is a published network's; else it is planned.
+        The network. Its pooling, where given, is kept, and so is a published network's; else at most `network.depth`
+        poolings are planned.
     memory
         Bytes that a training step may take.
     patch, batch
         Given by the user; planned where None.
-    deepest
-        Largest number of poolings, where they are planned; `network.depth` by default.
     value_bytes
         Bytes of an activation: 4 for float32, 2 for bfloat16.
 
@@ -102,11 +99,10 @@ def plan(
     middle = _median_shape(shapes)
     spacing = _median_spacing(spacings)
     fixed = _fixed_pooling(network)
-    limit = network.depth if deepest is None else deepest
     reasons = [f"images: {len(shapes)}, of median shape {_times(middle)} voxels and voxels of {_times(spacing)} mm"]
 
     def pooled(extents: Triple, exact: bool) -> tuple[Triple, ...]:
-        return poolings(extents, spacing, limit, exact=exact) if fixed is None else fixed
+        return poolings(extents, spacing, network.depth, exact=exact) if fixed is None else fixed
 
     def needed(extents: Triple, pooling: tuple[Triple, ...], patches: int) -> int:
         return training_bytes(architecture(_pooled(network, pooling)), extents, patches, value_bytes)
@@ -124,7 +120,7 @@ def plan(
             _start(middle, spacing), network, pooled, needed, batch or _LEAST_BATCH, memory
         )
         reasons.append(reason + _padding_reason(patch, shapes))
-    reasons.append(_pooling_reason(pooling, patch, spacing, limit if fixed is None else None))
+    reasons.append(_pooling_reason(pooling, patch, spacing, network.depth if fixed is None else None))
     if batch is not None:
         reasons.append(f"batch {batch}: as given")
     else:

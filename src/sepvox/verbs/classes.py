@@ -50,6 +50,10 @@ def apply(
         list[str] | None,
         typer.Option(metavar="NAME=FILE", help="Instead of INPUT: one scan of a subject with several modalities."),
     ] = None,
+    tile: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option(metavar="Z Y X", help="Voxels that are predicted at once; as in training by default."),
+    ] = None,
     augment: Annotated[Literal["none", "mirror"], typer.Option(help="Test-time augmentation.")] = "none",
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Device.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
@@ -58,7 +62,9 @@ def apply(
     from sepvox.apply import apply as run
     from sepvox.predict.settings import ClassPredictSettings
 
-    settings = ClassPredictSettings(augment=augment, device=device)
+    if tile is not None and min(tile) < 1:
+        raise ConfigError(f"--tile {' '.join(map(str, tile))}: expected three numbers above 0")
+    settings = ClassPredictSettings(augment=augment, device=device, tile=tile)
     run(weights, output, inputs or (), _modalities(modality or []), overwrite, settings)
 
 

@@ -40,11 +40,6 @@ class HeadPhantom:
     labels: nib.Nifti1Image
 
 
-def subject_name(index: int) -> str:
-    """Name of a subject: head-01 for number 0."""
-    return f"head-{index + 1:02d}"
-
-
 def _turn(rng: np.random.Generator, degrees: float) -> NDArray[np.float64]:
     """A rotation (3, 3) about a random axis by up to so many degrees."""
     axis = rng.normal(size=3)
