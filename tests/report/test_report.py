@@ -386,12 +386,8 @@ def test_networks_are_compared_over_their_seeds(trained, tmp_path):
     report(load(study), study, tmp_path / "results")
     with layout.comparison().open(newline="") as file:
         narrow, wide = csv.DictReader(file)
-    assert (narrow["network"], narrow["models"], narrow["training_seconds"], narrow["prediction_seconds"]) == (
-        "narrow",
-        "2",
-        "400.0",
-        "8.0",
-    )
+    assert (narrow["network"], narrow["models"], narrow["prediction_seconds"]) == ("narrow", "2", "8.0")
+    assert float(narrow["training_seconds"]) == pytest.approx(400)
     assert float(narrow["VI sum, bits mean"]) == 1.25
     assert float(narrow["VI sum, bits sd"]) == pytest.approx(np.std([1.0, 1.5], ddof=1))
     assert (float(wide["VI sum, bits mean"]), float(wide["VI sum, bits sd"])) == (0.75, 0.0)

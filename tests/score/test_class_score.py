@@ -15,7 +15,8 @@ from sepvox.errors import ConfigError, InputError, StoreError
 from sepvox.layout import Layout
 from sepvox.prepare.subjects import prepare_subjects
 from sepvox.score.class_choose import choose_clean_up_of
-from sepvox.score.class_score import score_subjects, scored, summarise
+from sepvox.score.class_score import score_subjects
+from sepvox.score.class_tables import scored, summarise
 from sepvox.segment.classify import classify_subjects
 
 CLASSES = {"left": 4, "right": 2}

@@ -84,7 +84,7 @@ def test_tiny_images_still_get_one_pooling(shape, patch, pooling):
 def test_what_the_user_gives_is_kept():
     network = NetworkSettings()
     assert plan(*HIPPOCAMPUS, network, GIB, batch=3).batch == 3
-    given = plan(*BRAIN, network, 2 * GIB, patch=(28, 96, 96), deepest=5)
+    given = plan(*BRAIN, NetworkSettings(depth=5), 2 * GIB, patch=(28, 96, 96))
     assert given.patch == (28, 96, 96)
     assert given.pooling == ((1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2))
     pooled = NetworkSettings(depth=2, pooling=[[2, 2, 2], [1, 4, 4]])

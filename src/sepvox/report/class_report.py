@@ -125,7 +125,8 @@ def _pictures(experiment: ClassesExperiment, layout: Layout, pool: Pool | None) 
         model = next(model for model in experiment.predictors() if experiment.predicted(model))
         names = experiment.predicted(model)[:SHOWN]
         shown = [((name,), model, name) for name in names]
-        which = "The first subjects; no Dice is defined for any."
+        missing = "none of those that were predicted has a label map" if pool is None else "no Dice is defined for any"
+        which = f"The first subjects; {missing}."
     rows = [
         Row(lines, read_views(layout, model, name, open_subject(layout, name, experiment.classes)))
         for lines, model, name in shown

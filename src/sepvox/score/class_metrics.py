@@ -32,23 +32,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from sepvox.errors import ConfigError, InputError
+from sepvox.score.class_summary import SCORES
 from sepvox.score.contingency import Contingency, contingency
 from sepvox.score.metrics import variation_of_information
 
 Scores = dict[str, float | None]
 Spacing = tuple[float, float, float]
-
-SCORES = (
-    "dice",
-    "hd95_mm",
-    "assd_mm",
-    "volume_mm3",
-    "true_volume_mm3",
-    "volume_difference_mm3",
-    "volume_difference_percent",
-    "sensitivity",
-    "precision",
-)
 
 
 def class_scores(

@@ -13,10 +13,20 @@ from typing import Any
 import numpy as np
 
 from sepvox.errors import InputError
-from sepvox.score.class_metrics import SCORES
 
 Record = Mapping[str, Any]
 
+SCORES = (
+    "dice",
+    "hd95_mm",
+    "assd_mm",
+    "volume_mm3",
+    "true_volume_mm3",
+    "volume_difference_mm3",
+    "volume_difference_percent",
+    "sensitivity",
+    "precision",
+)
 VOI = ("voi_split", "voi_merge", "voi_sum")
 CASES = ("absent", "missed", "invented")
 COLUMNS = ("model", "role", "subject", "class", "case", *SCORES, *VOI)

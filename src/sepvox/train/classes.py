@@ -78,10 +78,10 @@ def class_task(experiment: ClassesExperiment, model: str, layout: Layout) -> Tas
         raise ConfigError(
             "train: the experiment has no `train` section; add one, or apply network.weights with `predict`"
         )
+    open_network = _network(experiment)
     roles = {name: role for name, role in experiment.roles(model).items() if role in ("train", "validate")}
     subjects = {name: _open_labelled(experiment, layout, name, role) for name, role in roles.items()}
     learned = [name for name, role in roles.items() if role == "train"]
-    open_network = _network(experiment)
     planned = plan(
         [subjects[name].shape for name in learned],
         [subjects[name].grid.spacing for name in learned],

@@ -128,11 +128,13 @@ def score(
     if isinstance(experiment, ClassesExperiment):
         _no_volume(experiment, volume)
         parts = Parts.parse(part)
-        from sepvox.score.class_score import score_subjects, summarise
-
         if parts.slice is not None:
+            from sepvox.score.class_score import score_subjects
+
             score_subjects(experiment, model, results, parts.slice)
         if parts.finish:
+            from sepvox.score.class_tables import summarise
+
             summarise(experiment, model, results)
         return
     if part is not None:
