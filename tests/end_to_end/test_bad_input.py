@@ -52,7 +52,7 @@ def truncated_tiff(path):
         ({"labels": "float.npy"}, "float32"),
         ({"image": "cut.tif"}, "cut.tif"),
         ({"image": "image.xyz"}, ".xyz"),
-        ({"image": "a" * 300 + ".npy"}, "use shorter names"),
+        ({"image": "a" * 300 + ".npy"}, "(File name too long); check its name"),
         ({"mask": "nan.npy"}, "volumes.v.mask"),
         ({"region": [[0, 20], [0, 24], [0, 40]]}, "region"),
     ],

@@ -210,7 +210,11 @@ def test_a_scan_that_went_bad_leaves_what_was_made_of_the_good_one_aside_only(tm
     assert status == 2
     assert "are NaN" in lines[0]
     volume = tmp_path / "results/heads/volumes/bad"
-    assert {path.name for path in volume.iterdir()} == {"image.zarr.stale", "labels.zarr.stale"}
+    assert {path.name for path in volume.iterdir()} == {
+        "image.zarr.stale",
+        "labels.zarr.stale",
+        "class_voxels.npz.stale",
+    }
     assert not (tmp_path / "results/heads/done/prepare/subjects/bad.json").exists()
     assert not (tmp_path / "results/heads/done/prepare/0-1.json").exists()
 

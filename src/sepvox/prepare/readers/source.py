@@ -116,7 +116,7 @@ def _open(path: str, key: str | None, what: str) -> Stored:
         return _reader(file, what)(file, key, what)
     except OSError as error:
         raise InputError(
-            f"{what}: {path}: cannot be read ({error.strerror or error}); check the file and its permissions"
+            f"{what}: {path}: cannot be read ({error.strerror or error}); check its name and permissions"
         ) from error
 
 
