@@ -6,6 +6,8 @@ others go on. What is needed in between lies in a hidden folder of the output fo
 """
 
 import csv
+import errno
+import os
 import re
 import shutil
 import sys
@@ -39,6 +41,8 @@ SUFFIXES: Final = (".nii.gz", ".nii", ".mgz", ".mgh")
 RESULT: Final = "_seg.nii.gz"
 _EXPERIMENT: Final = "apply"
 _MODEL: Final = "main"
+# Faults that every file would have.
+_OF_THE_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ def apply(
     models = [read_class_model(path) for path in weights]
     if not models:
         raise ConfigError("--weights: none given; give a best.safetensors file, several for an ensemble")
+    if os.path.lexists(output) and not output.is_dir():
+        raise ConfigError(f"--output {output}: is no folder; give the path of one, or of none yet")
     method = method_of(models, settings)
     clean_up = _clean_up(models)
     cases = _cases(models[0].modalities, output, inputs, modalities)
@@ -104,17 +110,34 @@ def apply(
         for case in cases:
             try:
                 _segment(case, method, forward, clean_up, folder)
-            except SepvoxError as error:
+            except (SepvoxError, MemoryError, OSError) as error:
+                if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                    raise
                 failed.append(case.first)
-                tell(f"sepvox: {error}")
+                tell(
+                    f"sepvox: {error}"
+                    if isinstance(error, SepvoxError)
+                    else f"sepvox: {_shown(case.first)}: {_why(error)}"
+                )
             else:
                 tell(f"{case.result}")
             finally:
                 shutil.rmtree(folder / _EXPERIMENT, ignore_errors=True)
     if failed:
         raise InputError(
-            f"{len(failed)} of {len(cases)} inputs could not be used, the first is {failed[0]}; mend them as told above, and run again with these alone"
+            f"{len(failed)} of {len(cases)} inputs could not be used, the first is {_shown(failed[0])}; mend them as told above, and run again with these alone"
         )
+
+
+def _why(error: MemoryError | OSError) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory; take a machine with more, or a smaller scan"
+    return f"cannot be segmented ({error.strerror}); shorten its name or that of --output"
+
+
+def _shown(path: Path) -> str:
+    """A path that any terminal can show."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def _segment(case: _Case, method: Method, forward: Forward, clean_up: CleanUp, folder: Path) -> None:
@@ -131,9 +154,12 @@ def _segment(case: _Case, method: Method, forward: Forward, clean_up: CleanUp, f
 
 def _experiment(case: _Case, name: str, model: ClassModel, folder: Path) -> ClassesExperiment:
     """The experiment of one subject without labels, so that scans are prepared by the code that prepared for training."""
+    for path in case.images.values():
+        if str(path) != _shown(path):
+            raise InputError(f"{_shown(path)}: its name is not UTF-8; rename it")
     columns = {"image" if modality == "image" else f"image_{modality}": path for modality, path in case.images.items()}
     table = folder / "subjects.csv"
-    with table.open("w", newline="") as file:
+    with table.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(
             [["subject", *columns], [name, *(str(path.absolute()).replace("$", "$$") for path in columns.values())]]
         )
@@ -215,6 +241,8 @@ def _check_results(cases: Sequence[_Case], overwrite: bool) -> None:
                 f"{by_result[case.result]} and {case.first}: both would be written to {case.result}; apply them to folders of their own"
             )
         by_result[case.result] = case.first
+        if case.result.is_dir():
+            raise ConfigError(f"{case.result}: is a folder, where a result belongs; move it, or give another --output")
     there = [case.result for case in cases if case.result.exists()]
     if there and not overwrite:
         raise ConfigError(
@@ -235,11 +263,13 @@ def _clean_up(models: Sequence[ClassModel]) -> CleanUp:
 @contextmanager
 def _workplace(output: Path) -> Iterator[Path]:
     """A folder for intermediate files inside the output folder; both are gone afterwards where they hold nothing more."""
-    made = not output.exists()
+    missing = [made for made in (output, *output.parents) if not made.exists()]
     output.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=".sepvox-", dir=output) as folder:
             yield Path(folder)
     finally:
-        if made and not any(output.iterdir()):
-            output.rmdir()
+        for made in missing:
+            if any(made.iterdir()):
+                break
+            made.rmdir()

@@ -19,6 +19,7 @@ MENDS = {
     errno.ENAMETOOLONG: "use shorter names",
     errno.EISDIR: "give a file, not a folder",
     errno.ENOTDIR: "a file stands where a folder is needed: move it, or give another path",
+    errno.EEXIST: "a file stands where a folder is needed: move it, or give another path",
     errno.EMFILE: "allow more open files (ulimit -n) or use fewer processes",
 }
 SMALLER = "make prepare.shard, cells or processes of the experiment smaller, or take a machine with more memory"

@@ -1,6 +1,7 @@
 """Weights applied to scans without an experiment give what the workflow gives, in the scan's own space, and leave nothing else."""
 
 import json
+import os
 from pathlib import Path
 
 import nibabel as nib
@@ -117,6 +118,46 @@ def test_a_bad_file_is_named_in_one_line_and_the_others_go_on(scans, tmp_path):
     with pytest.raises(InputError, match="1 of 1"):
         apply([model], tmp_path / "none", [bad / "a_cut.nii.gz"], settings=CPU, tell=told.append)
     assert not (tmp_path / "none").exists()
+
+
+def test_an_output_that_is_a_file_and_a_name_that_is_no_text_are_refused(scans, tmp_path):
+    model = save_model(tmp_path / "model")
+    (tmp_path / "out").touch()
+    with pytest.raises(ConfigError, match=r"--output .*out: is no folder"):
+        apply([model], tmp_path / "out", [scans / "head 1.nii.gz"], settings=CPU)
+    strange = tmp_path / os.fsdecode(b"\xff.nii.gz")
+    strange.write_bytes((scans / "head 1.nii.gz").read_bytes())
+    told = []
+    with pytest.raises(InputError, match="1 of 2"):
+        apply([model], tmp_path / "a" / "b", [strange, scans / "head 1.nii.gz"], settings=CPU, tell=told.append)
+    assert "\\udcff.nii.gz: its name is not UTF-8; rename it" in told[0]
+    assert (tmp_path / "a" / "b" / "head 1_seg.nii.gz").exists()
+    with pytest.raises(InputError, match="1 of 1"):
+        apply([model], tmp_path / "c" / "d", [strange], settings=CPU, tell=told.append)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_spacing_that_is_a_mistake_of_units_is_refused(scans, tmp_path):
+    told = []
+    for number, spacing in enumerate([[1e-3] * 3, [1e6] * 3, [1e-300] * 3]):
+        model = save_model(tmp_path / f"model{number}", prepare=PREPARE | {"spacing": spacing})
+        with pytest.raises(InputError, match="1 of 1"):
+            apply([model], tmp_path / "out", [scans / "head 1.nii.gz"], settings=CPU, tell=told.append)
+    assert all("prepare.spacing" in line and "correct prepare.spacing" in line for line in told)
+
+
+def test_a_tile_too_small_for_the_network_is_refused(scans, tmp_path):
+    model = save_model(tmp_path / "model")
+    settings = CPU.model_copy(update={"tile": (1, 1, 1)})
+    with pytest.raises(ConfigError, match=r"predict.tile: .* leaves one voxel at the deepest level"):
+        apply([model], tmp_path / "out", [scans / "head 1.nii.gz"], settings=settings)
+
+
+@pytest.mark.parametrize("classes", [{"x": 1, "y": 1}, {"x": 2**40}, {"a b/c": 1}])
+def test_impossible_classes_beside_weights_are_refused(scans, tmp_path, classes):
+    model = save_model(tmp_path / "model", classes=classes)
+    with pytest.raises(InputError, match=r"config.json: classes[^\n]*copy config.json again"):
+        apply([model], tmp_path / "out", [scans / "head 1.nii.gz"], settings=CPU)
 
 
 def test_existing_results_are_kept_unless_told_otherwise(scans, tmp_path):

@@ -131,6 +131,12 @@ def test_another_column_never_tears_a_group_apart(tmp_path):
     text = "subject,image,group,site\nv1,1.nii,p1,A\nv2,2.nii,p1,B\nv3,3.nii,p2,B\nv4,4.nii,p3,C\nv5,5.nii,,C\nv6,6.nii,,\n"
     groups = [s.group for s in read_subjects(table(tmp_path, text), "site")]
     assert groups == ["A", "A", "A", "C", "C", "v6"]
+    refused(table(tmp_path, text), "split.group: subject is what a subject is made of", group_by="subject")
+
+
+def test_equal_values_of_different_columns_are_different_groups(tmp_path):
+    text = "subject,image,group,site\na,a.nii,1,\nb,b.nii,2,1\nc,c.nii,3,x\n"
+    assert [s.group for s in read_subjects(table(tmp_path, text), "site")] == ["group=1", "site=1", "x"]
 
 
 def test_scans_of_a_person_with_a_name_of_bids_stay_together(tmp_path):

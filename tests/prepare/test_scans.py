@@ -161,7 +161,9 @@ def test_scaling_is_applied_in_float64(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_scan(path, WHAT).data, raw - 2**30)
 
 
-@pytest.mark.parametrize(("unit", "edge"), [(0, 2.0), (1, 2000.0), (2, 2.0), (3, 0.002)])
+@pytest.mark.parametrize(
+    ("unit", "edge"), [(0, 2.0), (1, 2000.0), (2, 2.0), (3, 0.002), (64, 2.0), (58, 2.0), (10, 2.0)]
+)
 def test_world_is_in_millimetres_whatever_the_unit(tmp_path: Path, unit: int, edge: float) -> None:
     scan = read_scan(store(tmp_path / "a.nii", grey(), affine_of(np.eye(3), (2, 2, 2)), xyzt_units=unit), WHAT)
     assert scan.spacing == pytest.approx((edge, edge, edge))
@@ -251,6 +253,8 @@ BAD: dict[str, tuple[Write, str]] = {
     "huge": (huge, "beyond float32"),
     "zeros": (lambda f: store(f / "a.nii", np.zeros(SHAPE, np.int16)), "every voxel is 0"),
     "constant": (lambda f: store(f / "a.nii", np.full(SHAPE, 7.5, np.float32)), "every voxel is 7.5"),
+    "voxels in the header": (lambda f: patched(f, 108, np.array([0], "<f4")), "begin at byte 0, inside the header"),
+    "voxels of light years": (lambda f: patched(f, 280, np.array([1e30], "<f4")), "expected 1e-06 to 100000"),
     "flat affine": (lambda f: patched(f, 312, np.array([0, 0, 0, 5], "<f4")), "is singular"),
     "nan affine": (lambda f: patched(f, 312, np.array([0, 0, np.nan, 5], "<f4")), "is singular"),
 }

@@ -113,8 +113,8 @@ def _phantom(number: int) -> Subject:
 def _from_patterns(images: Mapping[str, str], labels: str | None) -> list[Subject]:
     if labels is not None:
         _check_apart(images, labels)
-    found = {modality: _matches(pattern, f"subjects.images.{modality}") for modality, pattern in images.items()}
-    truth = None if labels is None else _matches(labels, "subjects.labels")
+    found = {modality: matches(pattern, f"subjects.images.{modality}") for modality, pattern in images.items()}
+    truth = None if labels is None else matches(labels, "subjects.labels")
     names = sorted(set().union(*found.values()))
     subjects = []
     for name in names:
@@ -128,11 +128,11 @@ def _from_patterns(images: Mapping[str, str], labels: str | None) -> list[Subjec
                 f"subjects.labels: subject {name} has no file {str(labels).replace('*', name)}; add it, or list the subjects in a table with split apply for those without labels"
             )
         files_of = {modality: files[name] for modality, files in found.items()}
-        subjects.append(Subject(name, files_of, None if truth is None else truth[name], _person(name)))
+        subjects.append(Subject(name, files_of, None if truth is None else truth[name], person_of(name)))
     return subjects
 
 
-def _person(name: str) -> str:
+def person_of(name: str) -> str:
     found = PERSON.match(name)
     return found[0] if found else name
 
@@ -150,14 +150,14 @@ def _check_apart(images: Mapping[str, str], labels: str) -> None:
             )
 
 
-def _matches(pattern: str, key: str) -> dict[str, Path]:
+def matches(pattern: str, key: str) -> dict[str, Path]:
     """Files by the text that every * of the pattern stands for; at least one."""
     found = _by_name(pattern)
     if not found:
         others = _globbed(pattern)
         differing = f" (of {others[0]} they differ)" if others else ""
         raise ConfigError(
-            f"{key}: {pattern}: no file matches with the same name for every *{differing}; check folder and pattern"
+            f"{key}: {pattern}: no file matches with the same name for every *{differing}; check folder and pattern, or list the files in a table (subjects.table), as where folders of sessions stand between"
         )
     for name in found:
         _check_name(name, key)
@@ -200,9 +200,11 @@ def _from_table(path: Path, group_by: str | None) -> list[Subject]:
         raise ConfigError(
             f"subjects.table: {path}: has the columns {', '.join(columns) or 'none'}; expected subject and image, or image_NAME for each modality"
         )
+    known = {"subject", "labels", "split", *modalities}
+    if group_by in known:
+        raise ConfigError(f"split.group: {group_by} is what a subject is made of; name another column of {path}")
     if group_by is not None and group_by not in columns:
         raise ConfigError(f"split.group: {path} has no column {group_by}; it has {', '.join(columns)}")
-    known = {"subject", "labels", "split", *modalities}
     subjects = []
     for number, cells in rows:
         where = f"subjects.table: {path}, line {number}"
@@ -224,7 +226,7 @@ def _from_table(path: Path, group_by: str | None) -> list[Subject]:
                 name=name,
                 images={modality: path.parent / expanded(row[image], where) for image, modality in modalities.items()},
                 labels=path.parent / expanded(row["labels"], where) if row.get("labels") else None,
-                group=_person(name),
+                group=person_of(name),
                 role=role,  # type: ignore[arg-type]
                 columns={key: value for key, value in row.items() if key not in known},
             )
@@ -237,8 +239,10 @@ def _from_table(path: Path, group_by: str | None) -> list[Subject]:
 def _grouped(subjects: Sequence[Subject], columns: Sequence[str]) -> list[Subject]:
     """The subjects with the groups that the columns make: who shares a value in any of them, directly or through others.
 
-    A group is called by the first value, of the first column, that one of its subjects has.
+    A group is called by the first value, of the first column, that one of its subjects has, and by the column too where
+    another group has that value in another column.
     """
+    titles = [*columns, "subject"]
     leader: dict[tuple[int, str], tuple[int, str]] = {}
 
     def led_by(key: tuple[int, str]) -> tuple[int, str]:
@@ -253,7 +257,10 @@ def _grouped(subjects: Sequence[Subject], columns: Sequence[str]) -> list[Subjec
         for key in keys[-1]:
             first, second = sorted((led_by(key), led_by(keys[-1][0])))
             leader[second] = first
-    return [replace(subject, group=led_by(own[0])[1]) for subject, own in zip(subjects, keys, strict=True)]
+    leaders = [led_by(own[0]) for own in keys]
+    shared = Counter(value for _, value in set(leaders))
+    names = [value if shared[value] == 1 else f"{titles[rank]}={value}" for rank, value in leaders]
+    return [replace(subject, group=name) for subject, name in zip(subjects, names, strict=True)]
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sepvox.experiments.classes import ClassesExperiment
-from sepvox.experiments.subjects import Subject, SubjectsSettings, read_subjects
+from sepvox.experiments.subjects import Subject, matches, person_of
 
 
 def modalities_of(experiment: ClassesExperiment) -> tuple[str, ...]:
@@ -22,8 +22,8 @@ def listed(experiment: ClassesExperiment) -> list[Subject]:
     settings = experiment.subjects
     if settings.images is None:
         return list(experiment.people.values())
-    found = {modality: _matched(pattern) for modality, pattern in settings.images.items()}
-    truth = {} if settings.labels is None else _matched(settings.labels)
+    found = {modality: matches(pattern, f"subjects.images.{modality}") for modality, pattern in settings.images.items()}
+    truth = {} if settings.labels is None else matches(settings.labels, "subjects.labels")
     return [
         Subject(
             name=name,
@@ -32,11 +32,7 @@ def listed(experiment: ClassesExperiment) -> list[Subject]:
                 for modality, pattern in settings.images.items()
             },
             labels=None if settings.labels is None else truth.get(name, Path(settings.labels.replace("*", name))),
-            group=name,
+            group=person_of(name),
         )
         for name in sorted(set(truth).union(*found.values()))
     ]
-
-
-def _matched(pattern: str) -> dict[str, Path]:
-    return {s.name: s.images["image"] for s in read_subjects(SubjectsSettings(images={"image": pattern}))}

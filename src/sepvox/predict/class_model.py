@@ -6,21 +6,29 @@ Nothing here needs torch.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from sepvox import markers
 from sepvox.blocks import Triple
 from sepvox.errors import ConfigError, InputError, StoreError
+from sepvox.experiments.base import Name
 from sepvox.nets.geometry import geometry
 from sepvox.nets.settings import NetworkSettings
 from sepvox.prepare.settings import ScanPrepareSettings
-from sepvox.settings import Positive, Shape
+from sepvox.settings import Shape
 
 # What a network has to see as it saw it in training.
 SEEN = ("spacing", "crop", "normalisation", "foreground")
+
+
+def _distinct(classes: dict[str, int]) -> dict[str, int]:
+    if len(set(classes.values())) < len(classes):
+        raise ValueError("two classes have the same value")
+    return classes
 
 
 class _Config(BaseModel):
@@ -29,7 +37,7 @@ class _Config(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     network: NetworkSettings
-    classes: dict[str, Positive]
+    classes: Annotated[dict[Name, Annotated[int, Field(gt=0, lt=2**31)]], AfterValidator(_distinct)]
     modalities: tuple[str, ...]
     prepare: ScanPrepareSettings
     patch: Shape
@@ -78,6 +86,8 @@ def read_class_model(weights: Path) -> ClassModel:
     InputError
         If the weights or config.json are missing, damaged, or not of a network for classes.
     """
+    if weights.is_dir() and (weights / "best.safetensors").is_file():
+        raise InputError(f"{weights}: is a folder; give the file in it, {weights / 'best.safetensors'}")
     if not weights.is_file():
         raise InputError(
             f"{weights}: no such weights; train the model first, or give the path of a best.safetensors file"
@@ -189,6 +199,12 @@ def common_tile(models: Sequence[ClassModel], wanted: Triple | None) -> tuple[Tr
     size = wanted or (z, y, x)
     while any((larger := net.admissible(size)) != size for net in nets):
         size = larger
+    for model, net in zip(models, nets, strict=True):
+        deepest = [n // stride for n, stride in zip(size, net.total_stride, strict=True)]
+        if model.network.norm == "instance" and prod(deepest) < 2:
+            raise ConfigError(
+                f"predict.tile: {list(size)} leaves one voxel at the deepest level of {model.weights}, which has nothing to normalise by; take at least twice {list(net.total_stride)} along some axis"
+            )
     tile = nets[0].output_shape(size)
     mz, my, mx = ((n - o) // 2 for n, o in zip(size, tile, strict=True))
     return tile, (mz, my, mx)

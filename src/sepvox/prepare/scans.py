@@ -33,6 +33,8 @@ _SUFFIXES = (*_NIFTI, ".mgh", ".mgz")
 _CLASSES = (nib.Nifti1Image, nib.Nifti2Image, nib.MGHImage)
 # Deflate codes at best 258 bytes in two bits.
 _DEFLATE_RATIO = 1032
+# Edges of voxels in millimetres; beyond these a header is damaged.
+_SMALLEST, _LARGEST = 1e-6, 1e5
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +155,10 @@ def read_stored(path: Path, what: str) -> Scan:
             f"{name}: holds voxels of type {dtype}; expected one real number per voxel: convert colours or complex values to grey"
         )
     affine = _affine(image, name)
+    if isinstance(image, nib.Nifti1Image) and proxy.offset < image.header.single_vox_offset:
+        raise InputError(
+            f"{name}: its voxels begin at byte {int(proxy.offset)}, inside the header; correct vox_offset, or write the file again from its source"
+        )
     data = _voxels(path, int(proxy.offset), extents, dtype, name)
     slope, inter = float(proxy.slope), float(proxy.inter)
     if (slope, inter) != (1.0, 0.0):
@@ -214,7 +220,12 @@ def _affine(image: Any, name: str) -> NDArray[np.float64]:
         )
     if isinstance(image, nib.Nifti1Image):
         # An unknown unit is taken for the millimetre, which nearly all tools mean by it.
-        affine[:3] *= {"meter": 1e3, "micron": 1e-3}.get(image.header.get_xyzt_units()[0], 1.0)
+        affine[:3] *= {1: 1e3, 3: 1e-3}.get(int(image.header["xyzt_units"]) % 8, 1.0)
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if lengths.min() < _SMALLEST or lengths.max() > _LARGEST:
+        raise InputError(
+            f"{name}: its voxels are {' x '.join(f'{v:.3g}' for v in lengths)} mm; expected {_SMALLEST:g} to {_LARGEST:g}: correct the header's sform, qform, voxel sizes or units"
+        )
     return affine
 
 

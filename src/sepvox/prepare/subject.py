@@ -181,9 +181,11 @@ def normalisation_of(image: NDArray[Any], settings: ScanPrepareSettings) -> dict
     kept = values[(values >= low) & (values <= high)]
     mean, std = float(kept.mean(dtype=np.float64)), float(kept.std(dtype=np.float64))
     found = {"mean": mean, "std": std, "percentiles": {"0.5": low, "50.0": middle, "99.5": high}}
+    # What a constant image varies by is rounding, whatever its unit.
+    least = 1e-6 * max(abs(low), abs(high)) or 1.0
     if settings.normalisation == "zscore":
-        return found | {"shift": mean, "factor": 1 / max(std, 1e-6), "limits": [-5.0, 5.0]}
-    half = max(high - low, 1e-6) / 2
+        return found | {"shift": mean, "factor": 1 / max(std, least), "limits": [-5.0, 5.0]}
+    half = max(high - low, least) / 2
     return found | {"shift": low + half, "factor": 1 / half, "limits": [-1.0, 1.0]}
 
 

@@ -31,6 +31,8 @@ from sepvox.world import Geometry
 
 # Voxels of each class that are remembered per subject, for training to draw from.
 REMEMBERED = 2000
+# Beyond these factors a spacing is a mistake of units, whose grid would fill the memory or be a voxel.
+FINER, COARSER = 1 / 32, 64
 
 
 def prepare_subjects(experiment: ClassesExperiment, results: Path, part: Part, restart: bool = False) -> None:
@@ -100,7 +102,13 @@ def grid_of(scans: dict[str, Scan], experiment: ClassesExperiment) -> Grid:
     if experiment.prepare.crop:
         whole = canonical_grid(first.shape, first.affine)
         crop = foreground_box([sample_image(scan.data, whole) for scan in scans.values()])
-    return canonical_grid(first.shape, first.affine, experiment.prepare.spacing, crop)
+    spacing = experiment.prepare.spacing
+    native = canonical_grid(first.shape, first.affine).spacing
+    if spacing is not None and not all(FINER < new / old < COARSER for new, old in zip(spacing, native, strict=True)):
+        raise InputError(
+            f"{first.path}: prepare.spacing {list(spacing)} for voxels of {' x '.join(f'{size:.3g}' for size in native)} mm (z y x): expected {FINER:g} to {COARSER:g} times their size; correct prepare.spacing, or voxel sizes and units in the header"
+        )
+    return canonical_grid(first.shape, first.affine, spacing, crop)
 
 
 def _write(
