@@ -4,8 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from sepvox.experiments.base import Name
-from sepvox.settings import Positive, Seed, Settings
+from sepvox.settings import Name, Positive, Seed, Settings
 from sepvox.studies.video_mnist.clips import Split
 
 
