@@ -16,4 +16,5 @@ VERSIONS = {
     "choose": 1,
     "report": 1,
     "video-mnist": 1,
+    "toy": 1,
 }
