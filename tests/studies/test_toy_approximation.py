@@ -26,7 +26,7 @@ from sepvox.studies.toy_approximation.networks import build_student, cost, targe
 from sepvox.studies.toy_approximation.report import report_toy
 from sepvox.studies.toy_approximation.run import train_toy
 from sepvox.studies.toy_approximation.settings import CHAINS, DENSE, STREAMS, STUDENTS, Student, ToyStudy
-from sepvox.studies.toy_approximation.volumes import training_batches, validation_batches
+from sepvox.studies.toy_approximation.volumes import STUDENT_WEIGHTS, training_batches, validation_batches, weights_seed
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -153,6 +153,15 @@ def test_target_is_fixed_by_its_seed_and_its_outputs_are_spread_on_fresh_noise()
     assert shares.min() > 0.15, "one channel is nearly never the largest"
 
 
+def test_dense_student_does_not_begin_as_the_target_although_their_seeds_are_equal(tmp_path):
+    chosen = study(train={"epochs": 1, "learning_rate": 1e-12})
+    trained = training.train_student(chosen, DENSE, chosen.target_seed, tmp_path)
+    assert trained.history[0]["accuracy"] < 0.8
+    student, target = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["network"], target_network(chosen)
+    for name, weights in target.state_dict().items():
+        assert not torch.allclose(student[name], weights) or not weights.any()
+
+
 def test_making_the_target_leaves_the_random_numbers_of_students_alone():
     torch.manual_seed(3)
     expected = torch.rand(4)
@@ -194,7 +203,7 @@ def test_volumes_to_train_and_to_validate_on_differ_and_so_do_seeds():
 def test_students_learn_what_the_target_makes_of_the_mirrored_volume(tmp_path):
     chosen = study(train={"epochs": 1, "learning_rate": 1e-12})
     found = training.train_student(chosen, DENSE, 4, tmp_path).history[0]["train_loss"]
-    torch.manual_seed(4)
+    torch.manual_seed(weights_seed(STUDENT_WEIGHTS, 4))
     student, target = build_student(chosen, DENSE), target_network(chosen)
     volumes = torch.from_numpy(np.concatenate(list(training_batches(chosen, 4, 1))))
     with torch.no_grad():
@@ -474,14 +483,13 @@ def test_verb_trains_one_unit_or_all_and_then_reports(tmp_path, monkeypatch, cap
 
 
 def test_workflow_trains_each_student_with_each_seed_and_reports_once(tmp_path, monkeypatch):
-    demo = {"experiment": "beside", "volumes": {"part": {"role": "train", "phantom": {"shape": [64, 64, 64]}}}}
-    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(demo))
+    shutil.copy(REPOSITORY / "configs/demo.yaml", tmp_path / "experiment.yaml")
     small = load_study(REPOSITORY / "configs/studies/toy.yaml", ToyStudy)
     assert planned(tmp_path, "study_toy") == {"toy_student": 10 * len(small.seeds), "study_toy": 1}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(SMALL | {"seeds": [0, 1, 2]}))
     monkeypatch.setenv("SEPVOX_STUDY_TOY", str(tmp_path / "study.yaml"))
     assert planned(tmp_path, "study_toy") == {"toy_student": 30, "study_toy": 1}
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(SMALL | {"experiment": "beside"}))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(SMALL | {"experiment": "demo"}))
     status, output = snakemake(tmp_path, "--dry-run", "study_toy")
     assert status != 0
-    assert "experiment: beside is the name of a study; choose another" in output.splitlines()[-1]
+    assert "experiment: demo is the name of a study; choose another" in output.splitlines()[-1]

@@ -67,7 +67,7 @@ def draw_curves(
         left.yaxis.set_minor_locator(NullLocator())
     left.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     right.set_title("Validation accuracy")
-    right.yaxis.set_major_formatter(PercentFormatter(1))
+    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", handlelength=2.6, fontsize=9, labelspacing=0.7)
     figure.supxlabel(note, fontsize=8, color=FAINT, x=0.01, ha="left")

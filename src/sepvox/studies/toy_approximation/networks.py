@@ -16,7 +16,7 @@ from sepvox.nets.convolution import Style, project, unit
 from sepvox.nets.macs import count_macs
 from sepvox.nets.pmsc import PmSC
 from sepvox.studies.toy_approximation.settings import Student, ToyStudy
-from sepvox.studies.toy_approximation.volumes import calibration_volumes
+from sepvox.studies.toy_approximation.volumes import TARGET_WEIGHTS, calibration_volumes, weights_seed
 
 OUTPUTS: Final = 3
 SPREAD: Final = 2.0
@@ -43,7 +43,7 @@ def target_network(study: ToyStudy) -> nn.Sequential:
     few volumes of noise.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(study.target_seed)
+        torch.manual_seed(weights_seed(TARGET_WEIGHTS, study.target_seed))
         network = _dense(study.noise.channels, study.width)
     network.requires_grad_(False)
     logits = network(torch.from_numpy(calibration_volumes(study)))

@@ -87,9 +87,10 @@ def _described(study: ToyStudy) -> list[str]:
     """What was run, in two lines of text."""
     noise = study.noise
     extents = " × ".join(map(str, noise.shape))
+    channels = "1 channel" if noise.channels == 1 else f"{noise.channels} channels"
     seeds = "1 seed" if len(study.seeds) == 1 else f"means over {len(study.seeds)} seeds"
     return [
-        f"Width {study.width}; {noise.train:,} volumes of {extents} with {noise.channels} channel(s), {study.train.epochs} epochs, {noise.validation:,} volumes to validate on, {seeds}.",
+        f"Width {study.width}; {noise.train:,} volumes of {extents} with {channels}, {study.train.epochs} epochs, {noise.validation:,} volumes to validate on, {seeds}.",
         f"Target: a dense network of fixed random weights. Loss: {LOSS}. Accuracy: {ACCURACY}.",
     ]
 

@@ -24,7 +24,13 @@ from sepvox import markers
 from sepvox.errors import InputError, StoreError
 from sepvox.studies.toy_approximation.networks import build_student, target_network
 from sepvox.studies.toy_approximation.settings import Student, ToyStudy
-from sepvox.studies.toy_approximation.volumes import Volumes, training_batches, validation_batches
+from sepvox.studies.toy_approximation.volumes import (
+    STUDENT_WEIGHTS,
+    Volumes,
+    training_batches,
+    validation_batches,
+    weights_seed,
+)
 from sepvox.train import checkpoint
 from sepvox.train.device import choose_device
 
@@ -58,7 +64,7 @@ def train_student(study: ToyStudy, student: Student, seed: int, state: Path) -> 
     device = choose_device(study.train.device, "float32").device
     torch.backends.cudnn.deterministic = True
     target = _on(target_network(study), device)
-    torch.manual_seed(seed)
+    torch.manual_seed(weights_seed(STUDENT_WEIGHTS, seed))
     network = _on(build_student(study, student), device)
     optimizer = torch.optim.Adam(network.parameters(), lr=study.train.learning_rate)
     path = state / "checkpoint.pt"
@@ -171,7 +177,8 @@ def _constant(outputs: list[Tensor]) -> tuple[float, float]:
 
 
 def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, threads: {threads}"
 
 
 def _on(network: nn.Sequential, device: torch.device) -> nn.Sequential:

@@ -1,4 +1,6 @@
-"""Volumes of normal noise, float32 (channels, z, y, x), each a pure function of its kind, seed and number.
+"""What is random: volumes of normal noise, float32 (channels, z, y, x), their order, and the seeds of weights.
+
+Each is a pure function of its kind, a seed and a number; different kinds have nothing in common where their seeds are equal.
 
 All students of a seed see the same volumes in the same order, mirrored in the same way, whenever and wherever they are
 trained; an epoch can be begun without those before it.
@@ -15,7 +17,7 @@ from sepvox.symmetries import apply, mirrors
 
 Volumes = NDArray[np.float32]
 
-TRAINING, VALIDATION, CALIBRATION, ORDER = range(4)
+TRAINING, VALIDATION, CALIBRATION, ORDER, TARGET_WEIGHTS, STUDENT_WEIGHTS = range(6)
 CALIBRATIONS: Final = 8
 MIRRORS: Final = mirrors()
 
@@ -45,6 +47,14 @@ def validation_batches(study: ToyStudy) -> Iterator[Volumes]:
 def calibration_volumes(study: ToyStudy) -> Volumes:
     """A few volumes to scale the target's output on: float32 (8, channels, z, y, x)."""
     return np.stack([_noise(study, CALIBRATION, study.target_seed, number) for number in range(CALIBRATIONS)])
+
+
+def weights_seed(kind: int, seed: int) -> int:
+    """The seed from which torch draws the weights of a target or a student.
+
+    The dense re-training has the target's architecture: from one and the same seed it would begin as the target.
+    """
+    return int(np.random.SeedSequence([kind, seed]).generate_state(1)[0])
 
 
 def _noise(study: ToyStudy, kind: int, seed: int, number: int) -> Volumes:
