@@ -155,6 +155,10 @@ class Layout:
     def figures(self) -> Path:
         return self.root / "report" / "figures"
 
+    def study(self, file: str) -> Path:
+        """A file of a study's report."""
+        return self.root / "report" / file
+
     def step(self, step: str, *names: str) -> Path:
         """Folder of the markers and locks of a step."""
         return self.root.joinpath("done", step, *names)

@@ -16,4 +16,5 @@ VERSIONS = {
     "choose": 1,
     "report": 2,
     "video-mnist": 1,
+    "toy": 1,
 }

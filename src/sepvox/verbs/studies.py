@@ -1,8 +1,11 @@
 """Verbs of studies: the papers' experiments, `sepvox study NAME`."""
 
+from typing import Annotated
+
 import typer
 
 from sepvox.config import load_study
+from sepvox.errors import ConfigError
 from sepvox.verbs.arguments import RESULTS, Config, Restart, Results
 
 app = typer.Typer()
@@ -19,3 +22,29 @@ def video_mnist(config: Config, results: Results = RESULTS, restart: Restart = F
     from sepvox.studies.video_mnist.make import make_videos
 
     make_videos(chosen, results, restart)
+
+
+@study.command("toy")
+def toy(
+    config: Config,
+    student: Annotated[str | None, typer.Option(help="Train only this student, and report nothing.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Train only with this seed, and report nothing.")] = None,
+    report: Annotated[bool, typer.Option("--report", help="Only report, on students that are trained.")] = False,
+    results: Results = RESULTS,
+    restart: Restart = False,
+) -> None:
+    """Toy approximation: train the students of a fixed dense network, and say which comes nearest."""
+    from sepvox.studies.toy_approximation.settings import ToyStudy
+
+    chosen = load_study(config, ToyStudy)
+    some = student is not None or seed is not None
+    if report and some:
+        raise ConfigError("--report: is on all students and seeds; leave out --student and --seed")
+    if not report:
+        from sepvox.studies.toy_approximation.run import train_toy
+
+        train_toy(chosen, results, student, seed, restart)
+    if not some:
+        from sepvox.studies.toy_approximation.report import report_toy
+
+        typer.echo(report_toy(chosen, results))
