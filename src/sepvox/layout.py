@@ -142,11 +142,23 @@ class Layout:
         """One video of each class, frame by frame."""
         return self.root / "videos" / "contact-sheet.png"
 
+    def learning_rates(self) -> Path:
+        """The learning rates that a study chose."""
+        return self.root / "learning_rates.json"
+
+    def accuracy(self, model: str) -> Path:
+        """Accuracy of a classifier on test videos."""
+        return self.root / "outputs" / model / "accuracy.json"
+
     def report(self) -> Path:
         return self.root / "report" / "index.html"
 
     def figures(self) -> Path:
         return self.root / "report" / "figures"
+
+    def study(self, file: str) -> Path:
+        """A file of a study's report."""
+        return self.root / "report" / file
 
     def step(self, step: str, *names: str) -> Path:
         """Folder of the markers and locks of a step."""

@@ -16,4 +16,7 @@ VERSIONS = {
     "choose": 1,
     "report": 1,
     "video-mnist": 1,
+    "video-mnist-train": 1,
+    "video-mnist-choose": 1,
+    "video-mnist-table": 1,
 }
