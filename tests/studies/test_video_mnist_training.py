@@ -194,6 +194,13 @@ def test_the_rate_is_lowered_where_validation_does_not_rise(results):
     assert rates == [1e-12, 1e-12, 1e-12, 0.5e-12, 0.5e-12, 0.25e-12]
 
 
+def test_a_training_may_end_where_validation_no_longer_rises(results):
+    chosen = study(validate_every=1, stop_after=2, learning_rates={"dense": [1e-12]})
+    unit = Unit("dense", 20, 0)
+    train(chosen, unit, results)
+    assert [line["epoch"] for line in metrics(results, unit)] == [0, 1, 2]
+
+
 def test_what_was_best_before_a_training_diverged_stands_and_is_said(results):
     chosen, unit = study(learning_rates={"dense": [1e30]}, validate_every=6), Unit("dense", 20, 0)
     train(chosen, unit, results)

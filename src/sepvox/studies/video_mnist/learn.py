@@ -2,8 +2,8 @@
 
 A *pass*, or epoch, visits every training video once in an order that depends on the run's seed and the epoch alone; there
 is no augmentation. Validation comes before the first epoch, every so many epochs, and after the last; the weights of the
-best one are what is learned, of equals the first. Training stops where the loss is no longer a number: what was best before
-stands, and it is said that it *diverged*.
+best one are what is learned, of equals the first. Training may be told to end early where validation no longer rises. It
+ends where the loss is no longer a number, too: what was best before stands, and it is said that it *diverged*.
 """
 
 import copy
@@ -121,6 +121,9 @@ class _Run:
             mininterval=1 if sys.stderr.isatty() else 30,
         )
         for epoch in bar:
+            if settings.stop_after is not None and self.epoch - self.best["epoch"] >= settings.stop_after:
+                bar.close()
+                return
             loss = self._pass(epoch)
             self.diverged = not math.isfinite(loss)
             if self.diverged:

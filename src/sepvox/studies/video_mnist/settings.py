@@ -59,7 +59,7 @@ class RateSettings(Settings):
     """Candidates for the learning rate of each network, for inputs in [0, 1]; a single one is taken as it is."""
 
     dense: Rates = Field((0.003, 0.01, 0.03, 0.1), description="Of the dense network.")
-    tt: Rates = Field((3e-6, 1e-5, 3e-5, 1e-4, 3e-4), description="Of the 3DTT network, whose base slices are large.")
+    tt: Rates = Field((1e-6, 3e-6, 1e-5, 3e-5, 1e-4), description="Of the 3DTT network, whose base slices are large.")
 
 
 class ChooseSettings(Settings):
@@ -91,6 +91,9 @@ class LearnSettings(Settings):
         10, description="Epochs without a rise of validation accuracy after which the learning rate is lowered."
     )
     factor: Fraction = Field(0.5, description="What it is multiplied by.")
+    stop_after: Positive | None = Field(
+        None, description="Epochs without a rise after which training ends before the last epoch; never by default."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device; auto takes a GPU where there is one.")
     checkpoint_every: Positive = Field(
         10, description="Epochs between checkpoints: what a kill can cost; the result does not depend on it."

@@ -136,10 +136,11 @@ def _notes(study: VideoMnistStudy, pairs: Sequence[tuple[int, int]]) -> list[str
     """What is to be known of the figures, as sentences."""
     table = study.with_table()
     train, test, videos = table.train, table.test, study.videos
+    early = "" if train.stop_after is None else f" or up to {train.stop_after} without a rise of validation accuracy"
     notes = [
         f"Mean ± standard error over runs, {TEST}; a difference is called significant where p < {LEVEL:g}.",
         "Both networks of a run were trained on the same class-balanced videos. Published means are of 30 runs on 10,000 test videos (Ras et al. 2019, Table 2).",
-        f"SGD, momentum {train.momentum:g}, batches of {train.batch}, {train.epochs} epochs, validated before the first, every {train.validate_every} and after the last on a fixed balanced {train.validation_videos} of the {videos.validation:,} validation videos; the weights of the best validation were tested.",
+        f"SGD, momentum {train.momentum:g}, batches of {train.batch}, {train.epochs} epochs{early}, validated before the first, every {train.validate_every} and after the last on a fixed balanced {train.validation_videos} of the {videos.validation:,} validation videos; the weights of the best validation were tested.",
         "Tested on the whole test split."
         if test.videos is None
         else f"Tested on a fixed balanced {test.videos:,} of the {videos.test:,} test videos"

@@ -69,9 +69,8 @@ def _train(records: Records, unit: Unit, device: torch.device, restart: bool) ->
     plan = Plan(net, unit.seed(table), records.rate(unit), train)
     shown = fixed_subset(layout, "train", unit.videos, plan.seed, "table.rows")
     judged = fixed_subset(layout, "validation", train.validation_videos, train.seed, "table.train.validation_videos")
-    training, validation = (
-        read_samples(layout, split, indices, device) for split, indices in (("train", shown), ("validation", judged))
-    )
+    training = read_samples(layout, "train", shown, device)
+    validation = read_samples(layout, "validation", judged, device)
     markers.mark(state / "run.json", made)
     learned = learn(plan, training, validation, state)
     record = {
@@ -97,12 +96,12 @@ def _test(records: Records, unit: Unit, device: torch.device) -> None:
     table, layout = records.table, records.layout
     network = build_lenet5(unit.classifier(table))
     weights.load_into(network, layout.weights(unit.name))
-    network = materialised(network).to(device)
+    judge = materialised(network).to(device)
     subset = None
     if table.test.videos is not None:
         subset = fixed_subset(layout, "test", table.test.videos, table.train.seed, "table.test.videos")
     whole = subset is None or unit.run < table.test.whole_runs
-    right = recognised(network, read_samples(layout, "test", None if whole else subset, device))
+    right = recognised(judge, read_samples(layout, "test", None if whole else subset, device))
     found: dict[str, Any] = {"subset": None, "whole": _share(right) if whole else None}
     if subset is not None:
         found["subset"] = _share(right[subset] if whole else right)
