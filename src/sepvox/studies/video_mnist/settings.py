@@ -58,7 +58,7 @@ class VideoSettings(Settings):
 class RateSettings(Settings):
     """Candidates for the learning rate of each network, for inputs in [0, 1]; a single one is taken as it is."""
 
-    dense: Rates = Field((0.003, 0.01, 0.03, 0.1), description="Of the dense network.")
+    dense: Rates = Field((0.003, 0.01, 0.02, 0.03), description="Of the dense network.")
     tt: Rates = Field((1e-6, 3e-6, 1e-5, 3e-5, 1e-4), description="Of the 3DTT network, whose base slices are large.")
 
 
