@@ -58,7 +58,7 @@ def draw_accuracy(rows: Mapping[int, Comparison], title: str) -> Any:
     axes.set(title=title, xlabel="training videos", ylabel="accuracy")
     axes.grid(color=INK, alpha=0.12)
     axes.set_axisbelow(True)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="best", fontsize=8)
     return figure
 
 

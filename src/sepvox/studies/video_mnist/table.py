@@ -144,11 +144,17 @@ def _notes(study: VideoMnistStudy, pairs: Sequence[tuple[int, int]]) -> list[str
         "Tested on the whole test split."
         if test.videos is None
         else f"Tested on a fixed balanced {test.videos:,} of the {videos.test:,} test videos"
-        + (f", the first {test.whole_runs} runs of each row on all of them too." if test.whole_runs else "."),
+        + (
+            f", run{'s' if test.whole_runs > 1 else ''} 0{f' to {test.whole_runs - 1}' if test.whole_runs > 1 else ''} of each row on all of them too."
+            if test.whole_runs
+            else "."
+        ),
     ]
     asked = len(reported_units(table)) // len(NETWORKS)
     if len(pairs) < asked:
         notes.append(f"Partial: {len(pairs)} of {asked} runs are finished.")
+    if table.widths is not None:
+        notes.append("The filters are not those of the published networks.")
     if videos.images is None:
         notes.append("The digits are scikit-learn's and not MNIST, so the published figures are not of the same data.")
     return notes
