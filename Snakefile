@@ -26,7 +26,8 @@ include: "workflow/rules/segment.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/study_settings.smk"
-include: "workflow/rules/studies.smk"
+include: "workflow/rules/toy.smk"
+include: "workflow/rules/video_mnist.smk"
 
 
 check_inputs()

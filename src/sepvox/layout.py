@@ -142,6 +142,14 @@ class Layout:
         """One video of each class, frame by frame."""
         return self.root / "videos" / "contact-sheet.png"
 
+    def learning_rates(self) -> Path:
+        """The learning rates that a study chose."""
+        return self.root / "learning_rates.json"
+
+    def accuracy(self, model: str) -> Path:
+        """Accuracy of a classifier on test videos."""
+        return self.root / "outputs" / model / "accuracy.json"
+
     def report(self) -> Path:
         return self.root / "report" / "index.html"
 

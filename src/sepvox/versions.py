@@ -17,4 +17,7 @@ VERSIONS = {
     "report": 2,
     "video-mnist": 1,
     "toy": 1,
+    "video-mnist-train": 1,
+    "video-mnist-choose": 1,
+    "video-mnist-table": 1,
 }

@@ -6,22 +6,13 @@ import typer
 
 from sepvox.config import load_study
 from sepvox.errors import ConfigError
+from sepvox.verbs import video_mnist
 from sepvox.verbs.arguments import RESULTS, Config, Restart, Results
 
 app = typer.Typer()
 study = typer.Typer(no_args_is_help=True, help="Run one of the papers' experiments.")
 app.add_typer(study, name="study")
-
-
-@study.command("video-mnist")
-def video_mnist(config: Config, results: Results = RESULTS, restart: Restart = False) -> None:
-    """Video-MNIST: make its videos and a contact sheet of them."""
-    from sepvox.studies.video_mnist.settings import VideoMnistStudy
-
-    chosen = load_study(config, VideoMnistStudy, ("videos.images",))
-    from sepvox.studies.video_mnist.make import make_videos
-
-    make_videos(chosen, results, restart)
+study.add_typer(video_mnist.app, name="video-mnist")
 
 
 @study.command("toy")

@@ -1,4 +1,4 @@
-"""The papers' experiments, which run beside any experiment: `snakemake --cores N study_toy`."""
+"""Toy approximation (Gonda et al. 2018, supplement, Section 2): `snakemake --cores N study_toy`, beside any experiment."""
 
 from sepvox.studies.toy_approximation.settings import STUDENTS, ToyStudy
 
@@ -61,8 +61,3 @@ rule study_toy:
         version=VERSIONS["toy"],
     shell:
         "sepvox {params.study} --report 2>&1 | tee {log:q}"
-
-
-# Video-MNIST (Ras et al. 2019): rule study_video_mnist.
-
-# Blocks of one U-Net side by side: rule study_blocks.
