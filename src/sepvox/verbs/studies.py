@@ -1,5 +1,7 @@
 """Verbs of studies: the papers' experiments, `sepvox study NAME`."""
 
+from typing import Annotated
+
 import typer
 
 from sepvox.config import load_study
@@ -19,3 +21,22 @@ def video_mnist(config: Config, results: Results = RESULTS, restart: Restart = F
     from sepvox.studies.video_mnist.make import make_videos
 
     make_videos(chosen, results, restart)
+
+
+@study.command("video")
+def video(
+    config: Config,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="videos|UNIT|tables", help="Only one part; all that is missing by default."),
+    ] = None,
+    results: Results = RESULTS,
+    restart: Restart = False,
+) -> None:
+    """Video classification: train and test 3D ResNets and DenseNets with dense, separable or 3DTT convolutions."""
+    from sepvox.studies.video_classification.settings import FILES, VideoStudy
+
+    chosen = load_study(config, VideoStudy, FILES)
+    from sepvox.studies.video_classification.study import run
+
+    run(chosen, results, part, restart)
