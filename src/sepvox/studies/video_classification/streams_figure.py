@@ -4,7 +4,7 @@ Above are frames of the clip; below, for each stream, the channels that vary mos
 black for 0 to white for the channel's largest activation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,13 @@ PICTURE = 84
 GAP = 4
 LEFT = 190
 TOP = 40
+# In the order of P_mSC_n; another layer has one stream.
 STREAMS = ("plane y x, line t", "plane t x, line y", "plane t y, line x")
+WHOLE = ("kernel t y x",)
 
 
 def draw_streams(
-    clip: NDArray[np.float32], activations: Sequence[NDArray[np.float32]], name: str, behaviour: str
+    clip: NDArray[np.float32], activations: Mapping[str, NDArray[np.float32]], name: str, behaviour: str
 ) -> Any:
     """A plate with the frames of a clip and the activations of each stream.
 
@@ -30,13 +32,13 @@ def draw_streams(
     ----------
     clip : float32 (channel, t, y, x)
         One or three channels, 0 to 1.
-    activations : sequence of float32 (channel, t', y', x')
-        Of each stream, not negative.
+    activations : mapping of float32 (channel, t', y', x')
+        By stream, not negative.
     name, behaviour : str
         Of the network, and of the clip's class.
     """
     rows: list[tuple[str, NDArray[np.float32]]] = [("frames", np.moveaxis(clip, 0, -1))]
-    for stream, found in zip(STREAMS if len(activations) > 1 else STREAMS[:1], activations, strict=False):
+    for stream, found in activations.items():
         for channel in np.argsort(-found.std(axis=(1, 2, 3)), kind="stable")[:CHANNELS].tolist():
             rows.append((f"{stream}\nchannel {channel}", _stretched(found[channel])[..., None]))
     pitch = PICTURE + GAP

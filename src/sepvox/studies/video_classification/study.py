@@ -7,7 +7,6 @@ tables    what came out, as tables and figures.
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from sepvox import markers
@@ -19,7 +18,7 @@ from sepvox.report import figures
 from sepvox.report.curves import read_metrics
 from sepvox.studies.video_classification.clips import Clips
 from sepvox.studies.video_classification.settings import VideoStudy
-from sepvox.studies.video_classification.streams_figure import draw_streams
+from sepvox.studies.video_classification.streams_figure import STREAMS, WHOLE, draw_streams
 from sepvox.studies.video_classification.tables import as_csv, draw_accuracy, table
 from sepvox.studies.video_classification.train import train_unit
 from sepvox.studies.video_classification.videos import Data, open_videos, prepare_videos
@@ -86,12 +85,15 @@ def write_tables(study: VideoStudy, layout: Layout) -> None:
 
 def _write_streams(study: VideoStudy, label: str, unit: str, data: Data, layout: Layout) -> None:
     """Draw what the first layer of a network sees in the first test video."""
-    network = build_clip_network(study.network(label, len(data.classes))).eval()
+    net = study.network(label, len(data.classes))
+    network = build_clip_network(net).eval()
     weights.load_into(network, layout.weights(unit))
     clips = Clips(data.splits["test"], study.clip)
     shown = clips[0, 0]
     with torch.no_grad():
-        found = [each[0].numpy().astype(np.float32) for each in first_activations(network, shown["clip"][None])]
+        found = [each[0].numpy() for each in first_activations(network, shown["clip"][None])]
+    streams = STREAMS[: net.m] if net.block == "pmsc" else WHOLE
+    named = dict(zip(streams, found, strict=True))
     words = data.classes[int(shown["label"])]
     with figures.look(), markers.replacing(layout.streams(label)) as temporary:
-        temporary.write_bytes(figures.png(draw_streams(shown["clip"].numpy(), found, label, words)))
+        temporary.write_bytes(figures.png(draw_streams(shown["clip"].numpy(), named, label, words)))

@@ -67,6 +67,7 @@ def draw_accuracy(results: Sequence[dict[str, Any]], metrics: Sequence[Sequence[
         for result in results:
             axes.plot(result[key] / unit, result["accuracy"], "o", color=colour[result["label"]], markersize=6)
         axes.set(title="Test accuracy", xlabel=name)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.set_xlim(0, 1.1 * max(result[key] for result in results) / unit)
     for axes in (course, *panels):
         axes.set_ylim(0, 1.02)
