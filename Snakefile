@@ -28,6 +28,7 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/study_settings.smk"
 include: "workflow/rules/toy.smk"
 include: "workflow/rules/video_mnist.smk"
+include: "workflow/rules/video.smk"
 
 
 check_inputs()

@@ -150,6 +150,22 @@ class Layout:
         """Accuracy of a classifier on test videos."""
         return self.root / "outputs" / model / "accuracy.json"
 
+    def video_index(self) -> Path:
+        """What was found in folders of videos."""
+        return self.root / "videos" / "index.json"
+
+    def result(self, unit: str) -> Path:
+        """What a unit of a study, a model that is trained and tested by itself, came to."""
+        return self.model(unit) / "result.json"
+
+    def table(self, form: str) -> Path:
+        """The table that a study ends in, as csv or json."""
+        return self.root / "report" / f"table.{form}"
+
+    def streams(self, network: str) -> Path:
+        """What the streams of a network's first layer see."""
+        return self.figures() / f"streams-{network}.png"
+
     def report(self) -> Path:
         return self.root / "report" / "index.html"
 

@@ -15,6 +15,8 @@ VERSIONS = {
     "score": 2,
     "choose": 1,
     "report": 2,
+    "report": 1,
+    "video": 1,
     "video-mnist": 1,
     "toy": 1,
     "video-mnist-train": 1,

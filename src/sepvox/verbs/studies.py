@@ -39,3 +39,22 @@ def toy(
         from sepvox.studies.toy_approximation.report import report_toy
 
         typer.echo(report_toy(chosen, results))
+
+
+@study.command("video")
+def video(
+    config: Config,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="videos|UNIT|tables", help="Only one part; all that is missing by default."),
+    ] = None,
+    results: Results = RESULTS,
+    restart: Restart = False,
+) -> None:
+    """Video classification: train and test 3D ResNets and DenseNets with dense, separable or 3DTT convolutions."""
+    from sepvox.studies.video_classification.settings import FILES, VideoStudy
+
+    chosen = load_study(config, VideoStudy, FILES)
+    from sepvox.studies.video_classification.study import run
+
+    run(chosen, results, part, restart)
