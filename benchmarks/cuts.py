@@ -105,7 +105,8 @@ def without_ties(affinities: NDArray[np.uint8], seed: int) -> NDArray[np.float32
     """The affinities spread over their steps: float32, 0 to 1."""
     # Not up to the next step, to which a float would be rounded.
     within = np.float32(0.999) * np.random.default_rng(seed).random(affinities.shape, np.float32)
-    return (affinities + within) / np.float32(256)
+    spread: NDArray[np.float32] = np.divide(affinities + within, np.float32(256), dtype=np.float32)
+    return spread
 
 
 def context_table(affinities: Affinities, pieces: Pieces, cell: Triple, thresholds: Sequence[float], at: int) -> str:
