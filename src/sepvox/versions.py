@@ -15,7 +15,6 @@ VERSIONS = {
     "score": 2,
     "choose": 1,
     "report": 2,
-    "report": 1,
     "video": 1,
     "video-mnist": 1,
     "toy": 1,
