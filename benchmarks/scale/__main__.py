@@ -66,7 +66,10 @@ def page(data: dict[str, Any], cores: int) -> tuple[str, bool]:
     """All tables and checks as Markdown, and whether every check held."""
     text = []
     sizes = sorted(data.get("sizes", []), key=lambda size: size["voxels"])
-    real = [size["graph"] | {"name": f"volume of {size['trial']['edge']}³"} for size in sizes]
+    # The boxes of a volume's graph are in voxels, those of a generated one in fragments.
+    real = [
+        size["graph"] | {"name": f"volume of {size['trial']['edge']}³", "voxels_per_fragment": 1.0} for size in sizes
+    ]
     found = real + sorted(data.get("graphs", []), key=lambda graph: graph["edge"])
     machine = data["machine"]
     text.append(f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['memory']}.")

@@ -82,8 +82,7 @@ def files_of(voxels: float, block: int) -> int:
 
 def left_of_a_part(levels: Sequence[dict[str, Any]], voxels_per_fragment: float, voxels: float) -> float:
     """Contacts left of a part of so many voxels, continued as a power law through the two largest parts but the whole."""
-    inner = [level for level in levels[:-1] if level["largest_left"]]
-    sizes = [math.prod(level["box"]) * voxels_per_fragment for level in inner[-2:]]
-    left = [level["largest_left"] for level in inner[-2:]]
-    power = exponent(sizes, left) if len(sizes) == 2 else 1.0
-    return float(left[-1] * (voxels / sizes[-1]) ** power)
+    inner = levels[-3:-1]
+    sizes = [math.prod(level["box"]) * voxels_per_fragment for level in inner]
+    left = [level["largest_left"] for level in inner]
+    return float(left[-1] * (voxels / sizes[-1]) ** exponent(sizes, left))

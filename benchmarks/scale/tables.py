@@ -197,7 +197,8 @@ def plan(sizes: Sequence[Result], found: Sequence[dict[str, Any]], cores: int) -
     rows.append([f"hours on {cores:,} cores, blocks", *(number(hours(blockwise, v, cores)) for v in PLANS.values())])
     rows.append(["hours of the steps in one process", *(number(hours(alone, v, cores)) for v in PLANS.values())])
     for graph in found:
-        if len(graph["parts"]["levels"]) > 1:
+        # A power law needs two levels besides the last.
+        if len(graph["parts"]["levels"]) > 2 and all(level["left"] for level in graph["parts"]["levels"][:-1]):
             size = graph.get("voxels_per_fragment", 1 / per_voxel["fragments"])
             levels = graph["parts"]["levels"]
             top = (8 * left_of_a_part(levels, size, voxels / 8) for voxels in PLANS.values())
