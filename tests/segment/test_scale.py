@@ -1,6 +1,7 @@
 """The scaling benchmark: its volumes, what it counts, and what it makes of the figures."""
 
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ from scipy.ndimage import distance_transform_edt
 from tests.end_to_end.conftest import relabel, segment
 
 from sepvox import markers, ome_zarr
-from sepvox.blocks import Box, Lattice
+from sepvox.blocks import Box, Lattice, Part
 from sepvox.config import load
 from sepvox.prepare.prepare import prepare
 from sepvox.score.choose import choose
 from sepvox.score.score import score_chosen, score_sweep
+from sepvox.segment import fragments, region_graph
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,6 +95,28 @@ def test_the_path_leaves_as_many_files_as_the_formula_says(tmp_path, tile):
     found = {name: held(tmp_path / path) for name, path in stores().items()}
     assert {name: each.files for name, each in found.items()} == files(trial)
     assert found["all"].bytes > sum(each.bytes for name, each in found.items() if name != "all") * 0.99
+
+
+@pytest.mark.slow
+def test_a_volume_eight_times_larger_costs_less_than_a_byte_of_memory_per_voxel_more(tmp_path, tile):
+    peaks: dict[str, list[int]] = {"fragments": [], "region graph": []}
+    # The smaller one has a block among others: at the faces of a volume there is no halo.
+    for edge in (48, 96):
+        folder = tmp_path / str(edge)
+        experiment, results = laid_out(folder, tile, Trial(edge=edge, block=16, cell=16, processes=1))
+        fragments.create(experiment, MODEL, VOLUME, results, restart=False)
+        steps = {"fragments": fragments.fragments_slice, "region graph": region_graph.region_graph_slice}
+        for name, step in steps.items():
+            tracemalloc.start()
+            step(experiment, MODEL, VOLUME, results, Part(0, 1))
+            peaks[name].append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+            if name == "fragments":
+                fragments.finish(experiment, MODEL, VOLUME, results)
+    for small, large in peaks.values():
+        assert small > 16**3 * 8
+        # A job keeps a few kilobytes for each of its blocks, and nothing for each voxel.
+        assert large - small < 96**3 - 48**3
 
 
 def test_files_of_a_plan_fall_with_the_block():
