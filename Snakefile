@@ -27,6 +27,8 @@ include: "workflow/rules/score.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/study_settings.smk"
 include: "workflow/rules/toy.smk"
+include: "workflow/rules/blocks.smk"
+include: "workflow/rules/compression.smk"
 include: "workflow/rules/video_mnist.smk"
 include: "workflow/rules/video.smk"
 

@@ -132,7 +132,8 @@ def apply(
 def _why(error: MemoryError | OSError) -> str:
     if isinstance(error, MemoryError):
         return "out of memory; take a machine with more, or a smaller scan"
-    return f"cannot be segmented ({error.strerror}); shorten its name or that of --output"
+    mend = "shorten its name or that of --output" if error.errno == errno.ENAMETOOLONG else "mend that, and run again"
+    return f"cannot be segmented ({error.strerror}); {mend}"
 
 
 def _shown(path: Path) -> str:

@@ -1,8 +1,8 @@
 """OME-Zarr 0.5 stores: created, written by whole shards, read with every fault named.
 
 A store is a Zarr 3 group with arrays "0", "1", … of a multiscale pyramid, axes z y x or c z y x. While it is being filled
-the group has no metadata, so that nobody takes it for a whole one; `finish` writes it last. Every chunk carries a
-checksum, and empty chunks are stored: an absent shard is an error, never background.
+the group has no metadata, so that nobody takes it for a whole one; `finish` writes it last, as `ome_metadata` words it.
+Every chunk carries a checksum, and empty chunks are stored: an absent shard is an error, never background.
 """
 
 import json
@@ -16,7 +16,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from sepvox import markers, storage
+from sepvox import markers, ome_metadata, storage
 from sepvox.blocks import Box, Lattice, Triple, triple
 from sepvox.errors import AccessError, StoreError
 from sepvox.pyramid import downsample, downsampling, mean_as, mode
@@ -126,49 +126,11 @@ def finish(
     levels = spec.pyramid()
     for level in range(1, len(levels)):
         _fill_level(path, level, spec)
-    axes = [{"name": "c", "type": "channel"}] if spec.channels else []
-    axes += [{"name": n, "type": "space"} | ({"unit": spec.geometry.unit} if spec.geometry.unit else {}) for n in "zyx"]
-    datasets = []
-    for level, (_, geometry) in enumerate(levels):
-        scale = [1.0] * bool(spec.channels) + list(geometry.voxel_size)
-        translation = [0.0] * bool(spec.channels) + list(geometry.offset)
-        transforms = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": translation}]
-        datasets.append({"path": str(level), "coordinateTransformations": transforms})
-    ome: dict[str, Any] = {
-        "version": "0.5",
-        "multiscales": [
-            {
-                "name": path.name.removesuffix(".zarr"),
-                "axes": axes,
-                "datasets": datasets,
-                "type": "mode" if spec.labels else "mean",
-            }
-        ],
-    }
-    if spec.labels:
-        ome["image-label"] = {"version": "0.5"}
-    if spec.channels:
-        channel = _grey if windows else _coloured
-        shown = windows or [(0.0, 0.0, 255.0, 255.0)] * len(spec.channels)
-        ome["omero"] = {
-            "channels": [channel(n, i, _window(w)) for i, (n, w) in enumerate(zip(spec.channels, shown, strict=True))]
-        }
+    name = path.name.removesuffix(".zarr")
+    ome = ome_metadata.described(name, [g for _, g in levels], spec.channels or (), spec.labels, windows)
     # zarr would refuse to write a group over its arrays, or remove them.
     group = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "sepvox": attributes}}
     markers.write_json(path / "zarr.json", group)
-
-
-def _window(window: tuple[float, float, float, float]) -> dict[str, float]:
-    return dict(zip(("min", "start", "end", "max"), window, strict=True))
-
-
-def _grey(name: str, index: int, window: dict[str, float]) -> dict[str, Any]:
-    return {"label": name, "color": "FFFFFF", "window": window, "active": index == 0}
-
-
-def _coloured(name: str, index: int, window: dict[str, float]) -> dict[str, Any]:
-    colors = ("FF0000", "00FF00", "0000FF")
-    return {"label": name, "color": colors[index] if index < 3 else "FFFFFF", "window": window, "active": index < 3}
 
 
 def open_level(path: Place, level: int = 0, writable: bool = False) -> zarr.Array[Any]:
@@ -210,14 +172,9 @@ def attributes(path: Place) -> dict[str, Any]:
 def geometry(path: Place) -> Geometry:
     """Geometry of level 0 of a finished store."""
     try:
-        multiscale = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]
-        scale, translation = multiscale["datasets"][0]["coordinateTransformations"]
-        unit = multiscale["axes"][-1].get("unit")
-        z, y, x = scale["scale"][-3:]
-        oz, oy, ox = translation["translation"][-3:]
+        return ome_metadata.geometry(json.loads((path / "zarr.json").read_text())["attributes"]["ome"])
     except (FileNotFoundError, AttributeError, IndexError, KeyError, TypeError, ValueError):
         raise StoreError(f"{path}: missing, unfinished or damaged; run the step that makes it") from None
-    return Geometry((z, y, x), (oz, oy, ox), unit)
 
 
 def levels(path: Place) -> list[zarr.Array[Any]]:

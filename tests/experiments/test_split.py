@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sepvox.errors import ConfigError
 from sepvox.experiments.split import SplitSettings, roles_of
-from sepvox.experiments.subjects import Subject
+from sepvox.experiments.subject import Subject
 
 # Sizes of the groups.
 SIZES = st.lists(st.integers(1, 5), min_size=2, max_size=14)

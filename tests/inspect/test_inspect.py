@@ -7,7 +7,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from sepvox.cli import app
 from sepvox.config import load
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.inspect.fingerprint import DatasetFingerprint, inspect_subjects
@@ -255,6 +257,26 @@ def test_two_groups_of_spacings_are_one_line(tmp_path):
     assert [oddity.severity for oddity in found] == ["note"]
 
 
+def test_neither_of_two_equal_groups_is_the_usual_one(tmp_path):
+    clean(tmp_path, 4)
+    for subject in (3, 4):
+        for kind in ("T1w", "T2w", "labels"):
+            change(file(tmp_path, subject, kind), lambda data: data, affine(1.5))
+    found = [oddity for oddity in inspect_subjects(experiment_of(tmp_path)).oddities if oddity.kind == "spacing"]
+    assert [oddity.text.partition(":")[0] for oddity in found] == ["images come in 2 kinds"]
+
+
+def test_exit_status_tells_whether_prepare_would_refuse_a_file(tmp_path):
+    clean(tmp_path, 3)
+    experiment_of(tmp_path)
+    config = str(tmp_path / "set.yaml")
+    assert CliRunner().invoke(app, ["inspect", config]).exit_code == 0
+    change(file(tmp_path, 2, "T1w"), with_nan)
+    refused = CliRunner().invoke(app, ["inspect", config, "--json"])
+    assert refused.exit_code == 1
+    assert [oddity["severity"] for oddity in json.loads(refused.stdout)["oddities"]] == ["error"]
+
+
 def test_the_plan_is_the_one_of_training(tmp_path):
     clean(tmp_path, 3)
     settings = "network: {width: 4}\ntrain: {memory: 0.5}\nprepare: {crop: false}\nsplit: {test: 0, validation: 0}\nmodels: {small: {}, large: {network: {width: 64}, train: {memory: 0.0001}}}"
@@ -265,7 +287,7 @@ def test_the_plan_is_the_one_of_training(tmp_path):
     assert found.plans["small"] == expected
     assert f"batch {expected.batch}" in render(found)
     # What cannot be trained is told, not raised.
-    assert "training of large would refuse: memory: even patches" in render(found)
+    assert "network large would be refused: memory: even patches" in render(found)
 
 
 def test_phantoms_are_inspected_before_they_are_made_and_processes_change_nothing(tmp_path):

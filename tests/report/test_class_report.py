@@ -26,8 +26,8 @@ from sepvox.prepare.subjects import prepare_subjects
 from sepvox.report.class_report import class_report
 from sepvox.report.classes_overlay import read_views
 from sepvox.report.classes_scores import best_median_worst, read_pools, second_look
-from sepvox.report.spread import spread
 from sepvox.score.class_metrics import class_scores
+from sepvox.spread import spread
 from sepvox.world import Geometry
 
 CLASSES = {"csf": 1, "grey": 2, "white": 3}
@@ -345,7 +345,7 @@ def test_a_distance_unlike_the_others_is_worth_a_second_look():
 
 def test_figures_leave_out_what_is_not_defined():
     assert spread([1.0, None, 3.0]).mean == 2.0
-    assert spread([1.0, None, 3.0]).count == 2
+    assert spread([1.0, None, 3.0]).number == 2
     assert spread([None]).mean is None
     assert spread([1.0]).sd is None
 

@@ -17,7 +17,6 @@ from torch import nn
 from torch.nn import functional
 
 from sepvox.cli import main
-from sepvox.config import load_study
 from sepvox.errors import InputError, StaleError, StoreError
 from sepvox.layout import Layout
 from sepvox.studies.toy_approximation import training
@@ -90,14 +89,14 @@ def parameters_by_hand(m: int | None, n: str | None, filters: int = 60, between:
 
 @pytest.mark.parametrize("student", STUDENTS, ids=lambda student: student.name)
 def test_published_networks_have_the_parameters_that_their_kernels_give(student):
-    published = load_study(REPOSITORY / "configs/studies/toy-published.yaml", ToyStudy)
+    published = read_study(REPOSITORY / "configs/studies/toy-published.yaml")
     # The released formula: 27 C_in C_out / (9 C_in + 3 C_out) = 135 over m, at most 60.
     between = {None: 0, 1: 60, 2: 60, 3: 45}[student.m]
     assert cost(published, student)[0] == parameters_by_hand(student.m, student.n, between=between)
 
 
 def test_target_costs_what_its_table_says():
-    published = load_study(REPOSITORY / "configs/studies/toy-published.yaml", ToyStudy)
+    published = read_study(REPOSITORY / "configs/studies/toy-published.yaml")
     parameters, macs = cost(published, DENSE)
     assert parameters == 196_383
     assert macs == 27 * 60 * 30**3 + 27 * 60 * 60 * 30**3 + 27 * 60 * 60 * 15**3 + 60 * 3 * 15**3
@@ -422,7 +421,7 @@ def test_one_seed_has_no_spread():
 
 
 def test_published_configuration_is_the_papers():
-    published = load_study(REPOSITORY / "configs/studies/toy-published.yaml", ToyStudy)
+    published = read_study(REPOSITORY / "configs/studies/toy-published.yaml")
     assert (published.width, published.noise.shape, published.noise.channels) == (60, (30, 30, 30), 1)
     assert (published.noise.train, published.train.epochs, published.train.learning_rate) == (20_000, 100, 0.001)
 
@@ -484,7 +483,7 @@ def test_verb_trains_one_unit_or_all_and_then_reports(tmp_path, monkeypatch, cap
 
 def test_workflow_trains_each_student_with_each_seed_and_reports_once(tmp_path, monkeypatch):
     shutil.copy(REPOSITORY / "configs/demo.yaml", tmp_path / "experiment.yaml")
-    small = load_study(REPOSITORY / "configs/studies/toy.yaml", ToyStudy)
+    small = read_study(REPOSITORY / "configs/studies/toy.yaml")
     assert planned(tmp_path, "study_toy") == {"toy_student": 10 * len(small.seeds), "study_toy": 1}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(SMALL | {"seeds": [0, 1, 2]}))
     monkeypatch.setenv("SEPVOX_STUDY_TOY", str(tmp_path / "study.yaml"))

@@ -17,7 +17,6 @@ from PIL import Image
 from tests.workflow.runs import REPOSITORY, planned
 
 from sepvox.cli import main
-from sepvox.config import load_study
 from sepvox.errors import InputError, StaleError, StoreError
 from sepvox.layout import Layout
 from sepvox.nets import weights
@@ -33,11 +32,11 @@ from sepvox.studies.video_classification.clips import (
 from sepvox.studies.video_classification.folder import divide, look_through
 from sepvox.studies.video_classification.reader import count_frames, read_frames
 from sepvox.studies.video_classification.settings import (
-    FILES,
     ClipSettings,
     FolderSettings,
     TrainSettings,
     VideoStudy,
+    read_study,
 )
 from sepvox.studies.video_classification.study import run
 from sepvox.studies.video_classification.tables import table
@@ -94,7 +93,7 @@ def written(where: Path, **changes) -> Path:
 
 
 def study(where: Path, **changes) -> VideoStudy:
-    return load_study(written(where, **changes), VideoStudy, FILES)
+    return read_study(written(where, **changes))
 
 
 # Reading
@@ -475,7 +474,7 @@ def test_videos_of_a_folder_are_trained_on_and_looked_through_once(folder, monke
     assert layout.streams("tt").exists()
     # What was looked through is not looked through again; settings that it depends on are.
     before = layout.video_index().stat().st_mtime_ns
-    same = load_study(config, VideoStudy, FILES)
+    same = read_study(config)
     run(same, results, part="videos")
     assert layout.video_index().stat().st_mtime_ns == before
     other = study(folder.parent, mnist=None, folder=chosen | {"seed": 1})
@@ -493,7 +492,7 @@ def test_parts_that_are_none_are_refused(tmp_path):
 @pytest.mark.parametrize(("name", "units"), [("video", 3), ("video-published", 12)])
 def test_both_configurations_are_valid_and_the_workflow_plans_their_units(tmp_path, monkeypatch, name, units):
     monkeypatch.setenv("SEPVOX_DATA", str(tmp_path))
-    chosen = load_study(REPOSITORY / f"configs/studies/{name}.yaml", VideoStudy, FILES)
+    chosen = read_study(REPOSITORY / f"configs/studies/{name}.yaml")
     assert (chosen.experiment, len(chosen.units())) == (name, units)
     (tmp_path / "experiment.yaml").write_text((REPOSITORY / "configs/demo.yaml").read_text())
     target = "study_" + name.replace("-", "_")

@@ -15,7 +15,6 @@ from PIL import Image
 
 from sepvox import markers, ome_zarr
 from sepvox.cli import main
-from sepvox.config import load_study
 from sepvox.errors import StaleError, StoreError
 from sepvox.layout import Layout
 from sepvox.studies.video_mnist.clips import SPLITS, clip, clip_seed
@@ -51,7 +50,7 @@ def written(folder: Path, **videos) -> Path:
 
 
 def study(folder: Path, **videos) -> VideoMnistStudy:
-    return load_study(written(folder, **videos), VideoMnistStudy, ("videos.images",))
+    return read_study(written(folder, **videos))
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,6 @@ Every study has a configuration of its own, configs/studies/NAME.yaml, which is 
 environment: SEPVOX_STUDY_TOY=configs/studies/toy-published.yaml.
 """
 
-from sepvox.config import load_study
-
 # What a run says at its end, by the rule that was asked for.
 STUDY_RESULTS = {}
 
@@ -16,20 +14,32 @@ def study_file(name):
     return Path(chosen or f"{workflow.basedir}/configs/studies/{name}.yaml")
 
 
-def study_settings(name, model, files=()):
-    """The settings of a study, whose results must not be those of the experiment beside it; `files` are keys of paths."""
+def read_or_refuse(read, path):
+    """What a configuration says, or the end of the run."""
     try:
-        study = load_study(study_file(name), model, files)
+        return read(path)
     except SepvoxError as error:
         refuse(error)
-    if study.experiment == experiment.experiment:
+
+
+def study_settings(name, read):
+    """The settings of a study, whose results must not be those of another experiment beside it."""
+    study = read_or_refuse(read, study_file(name))
+    if study.experiment == experiment.experiment and study_file(name).resolve() != Path(CONFIG).resolve():
         refuse(f"{CONFIG}: experiment: {study.experiment} is the name of a study; choose another")
     return study
 
 
 def study_arguments(name):
-    """The arguments that every verb of studies takes."""
-    return shlex.join(["study", name, str(study_file(name)), "--results", str(RESULTS)])
+    """The arguments that every verb of a study takes; as a function of `output` they are not compared with the last run's."""
+    return lambda wildcards, output: shlex.join([str(study_file(name)), "--results", str(RESULTS)])
+
+
+def nested_workflow(config):
+    """The arguments of a workflow of its own, on another experiment."""
+    return lambda wildcards, output: shlex.join(
+        ["--snakefile", str(workflow.main_snakefile), "--configfile", str(config)]
+    )
 
 
 def where_the_studies_are():

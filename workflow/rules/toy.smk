@@ -1,10 +1,8 @@
 """Toy approximation (Gonda et al. 2018, supplement, Section 2): `snakemake --cores N study_toy`, beside any experiment."""
 
-from sepvox.studies.toy_approximation.settings import STUDENTS, ToyStudy
+from sepvox.studies.toy_approximation.settings import STUDENTS, read_study
 
-# Toy approximation (Gonda et al. 2018, supplement, Section 2): one job per student and seed, then the report.
-
-TOY = study_settings("toy", ToyStudy)
+TOY = study_settings("toy", read_study)
 TOY_LAYOUT = Layout(RESULTS / TOY.experiment)
 STUDY_RESULTS["study_toy"] = f"Findings:       {TOY_LAYOUT.study('findings.txt')}, curves.png and table.csv beside it"
 
@@ -26,11 +24,11 @@ rule toy_student:
         mem_mb=8000,
         runtime="24h",
     params:
-        study=lambda wildcards, output: study_arguments("toy"),
+        study=study_arguments("toy"),
         settings=TOY.learned(),
         version=VERSIONS["toy"],
     shell:
-        "sepvox {params.study} --student {wildcards.student} --seed {wildcards.seed} --restart 2>&1 | tee {log:q}"
+        "sepvox study toy {params.study} --student {wildcards.student} --seed {wildcards.seed} --restart 2>&1 | tee {log:q}"
 
 
 rule study_toy:
@@ -56,8 +54,8 @@ rule study_toy:
         mem_mb=2000,
         runtime="10m",
     params:
-        study=lambda wildcards, output: study_arguments("toy"),
+        study=study_arguments("toy"),
         settings=TOY.model_dump(mode="json", exclude={"train": {"device"}}),
         version=VERSIONS["toy"],
     shell:
-        "sepvox {params.study} --report 2>&1 | tee {log:q}"
+        "sepvox study toy {params.study} --report 2>&1 | tee {log:q}"

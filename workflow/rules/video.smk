@@ -1,31 +1,27 @@
+"""Video classification (Gonda et al. 2018, Section 4.1), beside any experiment: `snakemake --cores N study_video`."""
+
+
 include: "video_study.smk"
 
 
 rule study_video:
     input:
-        expand(VIDEO.table("csv"), study="video"),
-
-
-rule study_video_published:
-    input:
-        expand(VIDEO.table("csv"), study="video-published"),
+        VIDEO_LAYOUT.table("csv"),
 
 
 rule video_videos:
     output:
-        VIDEO.done("video", "videos"),
+        VIDEO_LAYOUT.done("video", "videos"),
     log:
-        VIDEO.log("video", "videos"),
+        VIDEO_LAYOUT.log("video", "videos"),
     benchmark:
-        VIDEO.benchmark("video", "videos")
-    wildcard_constraints:
-        study="|".join(VIDEO_STUDIES),
+        VIDEO_LAYOUT.benchmark("video", "videos")
     resources:
         mem_mb=8000,
         runtime="4h",
     params:
-        study=video_arguments,
-        sources=video_sources,
+        study=study_arguments("video"),
+        sources=settings(VIDEO, include={"mnist", "folder"}),
         version=VERSIONS["video"],
     shell:
         "sepvox study video {params.study} --part videos --restart > {log:q} 2>&1"
@@ -33,26 +29,25 @@ rule video_videos:
 
 rule video_unit:
     input:
-        VIDEO.done("video", "videos"),
+        VIDEO_LAYOUT.done("video", "videos"),
     output:
-        done=VIDEO.done("video", "units", "{unit}"),
-        result=VIDEO.result("{unit}"),
-        weights=VIDEO.weights("{unit}"),
-        config=VIDEO.model_config("{unit}"),
-        metrics=VIDEO.metrics("{unit}"),
+        done=VIDEO_LAYOUT.done("video", "units", "{unit}"),
+        result=VIDEO_LAYOUT.result("{unit}"),
+        weights=VIDEO_LAYOUT.weights("{unit}"),
+        config=VIDEO_LAYOUT.model_config("{unit}"),
+        metrics=VIDEO_LAYOUT.metrics("{unit}"),
     log:
-        VIDEO.log("video", "units", "{unit}"),
+        VIDEO_LAYOUT.log("video", "units", "{unit}"),
     benchmark:
-        VIDEO.benchmark("video", "units", "{unit}")
+        VIDEO_LAYOUT.benchmark("video", "units", "{unit}")
     wildcard_constraints:
-        study="|".join(VIDEO_STUDIES),
-        unit="[^/]+",
+        unit="|".join(map(re.escape, VIDEO.units())),
     threads: CORES
     resources:
         mem_mb=16000,
         runtime="48h",
     params:
-        study=video_arguments,
+        study=study_arguments("video"),
         settings=video_unit_settings,
         version=VERSIONS["video"],
     shell:
@@ -61,22 +56,20 @@ rule video_unit:
 
 rule video_tables:
     input:
-        video_units,
+        video_units(),
     output:
-        csv=VIDEO.table("csv"),
-        json=VIDEO.table("json"),
-        figure=VIDEO.figures() / "accuracy.png",
+        csv=VIDEO_LAYOUT.table("csv"),
+        json=VIDEO_LAYOUT.table("json"),
+        figure=VIDEO_LAYOUT.figures() / "accuracy.png",
     log:
-        VIDEO.log("video", "tables"),
+        VIDEO_LAYOUT.log("video", "tables"),
     benchmark:
-        VIDEO.benchmark("video", "tables")
-    wildcard_constraints:
-        study="|".join(VIDEO_STUDIES),
+        VIDEO_LAYOUT.benchmark("video", "tables")
     resources:
         mem_mb=8000,
         runtime="1h",
     params:
-        study=video_arguments,
+        study=study_arguments("video"),
         version=VERSIONS["video"],
     shell:
         "sepvox study video {params.study} --part tables > {log:q} 2>&1"

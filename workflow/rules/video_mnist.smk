@@ -1,61 +1,10 @@
 """The study Video-MNIST (Ras et al. 2019, Table 2), beside any experiment: `snakemake --cores N study_video_mnist`.
 
-Every training is a job. The configuration is the small one, or SEPVOX_STUDY_VIDEO_MNIST=configs/studies/YOURS.yaml.
+Every training is a job.
 """
 
-from sepvox.studies.video_mnist.settings import read_study
-from sepvox.studies.video_mnist.units import candidate_units, reported_units
 
-VIDEO_MNIST_FILE = Path(
-    os.environ.get("SEPVOX_STUDY_VIDEO_MNIST") or f"{workflow.basedir}/configs/studies/video-mnist.yaml"
-)
-try:
-    VIDEO_MNIST = read_study(VIDEO_MNIST_FILE)
-    VIDEO_MNIST_TABLE = VIDEO_MNIST.with_table()
-except SepvoxError as error:
-    refuse(error)
-if VIDEO_MNIST.experiment == experiment.experiment:
-    refuse(f"{CONFIG}: experiment: {VIDEO_MNIST.experiment} is the name of a study; choose another")
-
-VIDEO_MNIST_LAYOUT = Layout(RESULTS / VIDEO_MNIST.experiment)
-STUDY_RESULTS["study_video_mnist"] = f"Table:          {VIDEO_MNIST_LAYOUT.study('table.md')}, its figure beside it"
-VIDEO_MNIST_CANDIDATES = {unit.name: unit for unit in candidate_units(VIDEO_MNIST_TABLE)}
-VIDEO_MNIST_UNITS = VIDEO_MNIST_CANDIDATES | {unit.name: unit for unit in reported_units(VIDEO_MNIST_TABLE)}
-
-
-def video_mnist_arguments(wildcards, output):
-    """The arguments that every verb of the study takes; see `arguments`."""
-    return shlex.join([str(VIDEO_MNIST_FILE), "--results", str(RESULTS)])
-
-
-def unit_options(wildcards):
-    """Which training a job is."""
-    unit = VIDEO_MNIST_UNITS[wildcards.unit]
-    rate = [] if unit.rate is None else ["--rate", repr(unit.rate)]
-    return shlex.join(["--network", unit.network, "--videos", str(unit.videos), "--run", str(unit.run), *rate])
-
-
-def unit_settings(wildcards):
-    """What comes of a training depends on this, and on the rate that was chosen for it."""
-    unit, train, test = VIDEO_MNIST_UNITS[wildcards.unit], VIDEO_MNIST_TABLE.train, VIDEO_MNIST_TABLE.test
-    return {
-        "network": unit.classifier(VIDEO_MNIST_TABLE).name,
-        "rates": train.rates(unit.network) if unit.rate is None else [unit.rate],
-        "train": settings(train, exclude=train.free),
-        "test": (test.videos, unit.run < test.whole_runs) if unit.rate is None else None,
-    }
-
-
-def chosen_rates(wildcards):
-    """The learning rates, where that of the training was to be chosen."""
-    unit = VIDEO_MNIST_UNITS[wildcards.unit]
-    several = len(VIDEO_MNIST_TABLE.train.rates(unit.network)) > 1
-    return [VIDEO_MNIST_LAYOUT.learning_rates()] if several and unit.rate is None else []
-
-
-def trained(units):
-    """Markers of trainings."""
-    return [VIDEO_MNIST_LAYOUT.done("video-mnist-train", unit) for unit in units]
+include: "video_mnist_study.smk"
 
 
 rule study_video_mnist:
@@ -81,7 +30,7 @@ rule video_mnist_videos:
         mem_mb=4000,
         runtime="1h",
     params:
-        study=video_mnist_arguments,
+        study=study_arguments("video-mnist"),
         videos=settings(VIDEO_MNIST.videos, exclude={"processes"}),
         version=VERSIONS["video-mnist"],
     shell:
@@ -106,7 +55,7 @@ rule video_mnist_train:
         mem_mb=3000,
         runtime="12h",
     params:
-        study=video_mnist_arguments,
+        study=study_arguments("video-mnist"),
         unit=unit_options,
         settings=unit_settings,
         version=VERSIONS["video-mnist-train"],
@@ -127,7 +76,7 @@ rule video_mnist_choose:
         mem_mb=2000,
         runtime="30m",
     params:
-        study=video_mnist_arguments,
+        study=study_arguments("video-mnist"),
         version=VERSIONS["video-mnist-choose"],
     shell:
         "sepvox study video-mnist choose {params.study} > {log:q} 2>&1"
@@ -152,7 +101,7 @@ rule video_mnist_table:
         mem_mb=2000,
         runtime="30m",
     params:
-        study=video_mnist_arguments,
+        study=study_arguments("video-mnist"),
         settings=settings(VIDEO_MNIST),
         version=VERSIONS["video-mnist-table"],
     shell:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -18,10 +18,9 @@ from sepvox.errors import ConfigError
 from sepvox.experiments.mistakes import explain
 from sepvox.layout import Layout
 from sepvox.nets.settings import NetworkSettings
-from sepvox.settings import Seed, Settings
+from sepvox.settings import Name, Seed, Settings
 from sepvox.train.settings import BaseTrainSettings
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
 MAIN = "main"
 
 

@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from sepvox.errors import ConfigError, InputError
-from sepvox.experiments.base import Experiment, Name
+from sepvox.experiments.base import Experiment
 from sepvox.experiments.split import SplitSettings, roles_of
-from sepvox.experiments.subjects import Subject, SubjectsSettings, read_subjects
+from sepvox.experiments.subject import Subject
+from sepvox.experiments.subjects import SubjectsSettings, read_subjects
 from sepvox.layout import Layout
 from sepvox.nets.geometry import geometry
 from sepvox.nets.settings import ClassNetworkSettings
@@ -17,6 +18,7 @@ from sepvox.predict.settings import ClassPredictSettings
 from sepvox.prepare.settings import Role, ScanPrepareSettings
 from sepvox.score.settings import ClassScoreSettings
 from sepvox.segment.settings import ClassifySettings
+from sepvox.settings import Classes
 from sepvox.train.class_settings import ClassTrainSettings
 
 ENSEMBLE = "ensemble"
@@ -27,9 +29,7 @@ class ClassesExperiment(Experiment):
 
     task: Literal["classes"] = Field(description="classes: class probabilities to class maps.")
     subjects: SubjectsSettings = Field(description="Scans and label maps.")
-    classes: dict[Name, Annotated[int, Field(gt=0, lt=2**31)]] = Field(
-        min_length=1, max_length=255, description="Values in the label maps by name; 0 is background."
-    )
+    classes: Classes = Field(description="Values in the label maps by name; 0 is background.")
     split: SplitSettings = Field(SplitSettings(), description="Which subjects are trained, validated and tested on.")
     prepare: ScanPrepareSettings = Field(ScanPrepareSettings(), description="Grid, normalisation and stores.")
     network: ClassNetworkSettings = Field(ClassNetworkSettings(), description="Network.")
@@ -42,8 +42,6 @@ class ClassesExperiment(Experiment):
     def _possible(self) -> Self:
         if self.split.group is not None and self.subjects.table is None:
             raise ValueError("split.group: is a column of subjects.table, which is not given; remove it")
-        if len(set(self.classes.values())) < len(self.classes):
-            raise ValueError("classes: two names have the same value; give each class a value of its own")
         beyond = [fold for fold in self.split.run or () if fold >= (self.split.folds or 0)]
         if beyond:
             raise ValueError(f"split.run: there is no fold {beyond[0]}; folds are numbered from 0 to split.folds - 1")

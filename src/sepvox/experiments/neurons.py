@@ -8,13 +8,14 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from sepvox import storage
-from sepvox.experiments.base import Experiment, Name
+from sepvox.experiments.base import Experiment
 from sepvox.nets.geometry import geometry
 from sepvox.nets.settings import NeuronNetworkSettings
 from sepvox.predict.settings import PredictSettings
 from sepvox.prepare.settings import PrepareSettings, Role, VolumeSettings
 from sepvox.score.settings import ScoreSettings
 from sepvox.segment.settings import SegmentSettings
+from sepvox.settings import Name
 from sepvox.train.settings import TrainSettings
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from sepvox.errors import ConfigError
-from sepvox.experiments.subjects import Subject
+from sepvox.experiments.subject import Subject
 from sepvox.prepare.settings import Role
 from sepvox.settings import NonNegative, Settings
 

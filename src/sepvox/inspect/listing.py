@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from sepvox.experiments.classes import ClassesExperiment
-from sepvox.experiments.subjects import Subject, matches, person_of
+from sepvox.experiments.subject import Subject, person_of
+from sepvox.experiments.subjects import matches
 
 
 def modalities_of(experiment: ClassesExperiment) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sepvox.blocks import Triple
 from sepvox.errors import InputError
 from sepvox.experiments.classes import ClassesExperiment
-from sepvox.experiments.subjects import Subject
+from sepvox.experiments.subject import Subject
 from sepvox.prepare.grid import World, canonical_grid, sample_image
 from sepvox.prepare.labels import read_labels
 from sepvox.prepare.scans import SAME_GRID, Scan, read_scan

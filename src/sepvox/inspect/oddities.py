@@ -152,13 +152,13 @@ def _orientations(images: Sequence[_File]) -> Iterator[Oddity]:
 def _outside(
     groups: Sequence[list[_File]], has: Callable[[_File], str], severity: Severity, kind: str
 ) -> Iterator[Oddity]:
-    """Files outside the largest group; where no group holds half of the files, one line for all."""
+    """Files outside the largest group; where none holds more than half of the files, one line for all."""
     if len(groups) < 2:
         return
     largest, *others = sorted(groups, key=len, reverse=True)
     total = sum(map(len, groups))
     usual = f"{has(largest[0])} as {len(largest)} of {total} images"
-    if 2 * len(largest) < total:
+    if 2 * len(largest) <= total:
         named = ", ".join(f"{has(group[0])} ({len(group)})" for group in (largest, *others)[:_NAMED])
         more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
         yield others[0][0].odd(severity, kind, f"images come in {len(groups)} kinds: {named}{more}")

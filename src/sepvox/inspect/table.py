@@ -160,7 +160,7 @@ def _classes(fingerprint: DatasetFingerprint) -> str:
 def _plans(fingerprint: DatasetFingerprint) -> list[str]:
     parts = []
     for entry, plan in fingerprint.plans.items():
-        lines = [f"training of {entry} would refuse: {plan}"] if isinstance(plan, str) else [f"training of {entry}"]
+        lines = [f"network {entry} would be refused: {plan}"] if isinstance(plan, str) else [f"plan of network {entry}"]
         lines += [] if isinstance(plan, str) else [f"  {reason}" for reason in plan.reasons]
         parts.append("\n".join(part for line in lines for part in wrap(line, WIDTH, subsequent_indent="    ")))
     return parts

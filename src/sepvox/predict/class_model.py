@@ -8,27 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sepvox import markers
 from sepvox.blocks import Triple
 from sepvox.errors import ConfigError, InputError, StoreError
-from sepvox.experiments.base import Name
 from sepvox.nets.geometry import geometry
 from sepvox.nets.settings import NetworkSettings
 from sepvox.prepare.settings import ScanPrepareSettings
-from sepvox.settings import Shape
+from sepvox.settings import Classes, Shape
 
 # What a network has to see as it saw it in training.
 SEEN = ("spacing", "crop", "normalisation", "foreground")
-
-
-def _distinct(classes: dict[str, int]) -> dict[str, int]:
-    if len(set(classes.values())) < len(classes):
-        raise ValueError("two classes have the same value")
-    return classes
 
 
 class _Config(BaseModel):
@@ -37,7 +30,7 @@ class _Config(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     network: NetworkSettings
-    classes: Annotated[dict[Name, Annotated[int, Field(gt=0, lt=2**31)]], AfterValidator(_distinct)]
+    classes: Classes
     modalities: tuple[str, ...]
     prepare: ScanPrepareSettings
     patch: Shape
@@ -221,8 +214,6 @@ def _check_channels(model: ClassModel, path: Path) -> None:
             raise InputError(
                 f"{path}: network.{key} is {channels}, expected {expected}, {what}; copy config.json again from where the weights are from"
             )
-    if len(model.classes) > 255:
-        raise InputError(f"{path}: {len(model.classes)} classes; expected at most 255: join some of them")
 
 
 def _named(classes: Mapping[str, int]) -> str:

@@ -19,7 +19,7 @@ from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Triple, triple
 from sepvox.errors import StaleError
 from sepvox.experiments.classes import ClassesExperiment
-from sepvox.experiments.subjects import Subject
+from sepvox.experiments.subject import Subject
 from sepvox.layout import Layout
 from sepvox.prepare.grid import Grid
 from sepvox.prepare.settings import ScanPrepareSettings

@@ -18,7 +18,7 @@ from sepvox import blockwise, markers, ome_zarr, storage
 from sepvox.blocks import Lattice, Part
 from sepvox.errors import InputError
 from sepvox.experiments.classes import ClassesExperiment
-from sepvox.experiments.subjects import Subject
+from sepvox.experiments.subject import Subject
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Spec
 from sepvox.prepare.grid import Grid, canonical_grid, foreground_box, sample_image, sample_labels

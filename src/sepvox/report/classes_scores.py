@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from sepvox import markers
+from sepvox.class_summary import case_of, summary
 from sepvox.experiments.base import MAIN, Run
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.inspect.outliers import modified_z
 from sepvox.layout import Layout
-from sepvox.report.spread import spread
 
 Record = dict[str, Any]
 
@@ -93,11 +93,8 @@ def of_mean(records: Iterable[Record], key: str) -> list[float | None]:
 
 def undecided(record: Record) -> dict[str, str]:
     """Classes that were missed (only in the truth) or invented (only in the prediction), by name."""
-    found = {}
-    for name, scores in record["classes"].items():
-        if bool(scores["volume_mm3"]) != bool(scores["true_volume_mm3"]):
-            found[name] = "invented" if scores["volume_mm3"] else "missed"
-    return found
+    cases = {name: case_of(scores) for name, scores in record["classes"].items()}
+    return {name: case for name, case in cases.items() if case in ("missed", "invented")}
 
 
 def ranked(records: Sequence[Record]) -> list[Record]:
@@ -113,17 +110,14 @@ def pooled(pools: Iterable[Pool], classes: Sequence[str]) -> list[dict[str, Any]
     """
     rows = []
     for pool in (pool for pool in pools if pool.records):
+        over = summary(pool.records)
         for name in (*classes, ALL):
-            scores = [record["mean"] if name == ALL else record["classes"][name] for record in pool.records]
-            row = {"model": pool.name, "role": pool.role, "subjects": len(scores), "class": name}
+            figures = over["mean"] if name == ALL else over["classes"][name]
+            row = {"model": pool.name, "role": pool.role, "subjects": over["subjects"], "class": name}
             for key in ("dice", "hd95_mm", "assd_mm"):
-                found = spread(score[key] for score in scores)
-                row |= {f"{key}_mean": found.mean, f"{key}_sd": found.sd}
-            known = [
-                (s["dice"], r["subject"]) for s, r in zip(scores, pool.records, strict=True) if s["dice"] is not None
-            ]
-            dice, subject = min(known, default=(None, None))
-            rows.append(row | {"worst_subject": subject, "worst_dice": dice})
+                row |= {f"{key}_{measure}": figures["scores"][key][measure] for measure in ("mean", "sd")}
+            worst = figures["worst"] or {"subject": None, "dice": None}
+            rows.append(row | {"worst_subject": worst["subject"], "worst_dice": worst["dice"]})
     return rows
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from sepvox.nets.describe import Description
 from sepvox.report.classes_scores import ALL, Look, Pool, Record, of_class, of_mean, ranked, undecided
+from sepvox.report.numbers import number, written
 from sepvox.report.page import NONE, Column, facts, table
-from sepvox.report.spread import Spread, number, spread, written
 from sepvox.report.tables import times
+from sepvox.spread import Spread, spread
 
 KEYS = (("dice", "Dice", 3), ("hd95_mm", "HD95, mm", 2), ("assd_mm", "ASSD, mm", 2))
 
@@ -17,7 +18,7 @@ def headline(pool: Pool | None, network: Description, subjects: int) -> str:
     items = []
     if pool is not None:
         dice, distance = spread(of_mean(pool.records, "dice")), spread(of_mean(pool.records, "hd95_mm"))
-        items.append(("Mean Dice", written(dice, 3), f"{dice.count} {pool.role} subjects, all classes"))
+        items.append(("Mean Dice", written(dice, 3), f"{dice.number} {pool.role} subjects, all classes"))
         items.append(("Mean HD95", f"{written(distance, 2)} mm" if distance.mean is not None else NONE, pool.name))
         worst = ranked(pool.records)[:1]
         if worst:

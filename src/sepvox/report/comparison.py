@@ -19,10 +19,11 @@ from sepvox.experiments.base import Experiment
 from sepvox.nets.describe import Description
 from sepvox.report.curves import read_metrics
 from sepvox.report.figures import DPI, INK, colour
+from sepvox.report.numbers import number, written
 from sepvox.report.page import Column, table
-from sepvox.report.spread import Spread, number, spread, written
 from sepvox.report.tables import duration
 from sepvox.report.timing import Cost
+from sepvox.spread import Spread, spread
 
 
 @dataclass(frozen=True)

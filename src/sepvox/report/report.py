@@ -26,9 +26,9 @@ from sepvox.report.machine import hardware, versions
 from sepvox.report.overview import draw_overview, read_views
 from sepvox.report.page import Section
 from sepvox.report.slices import WINDOW
-from sepvox.report.spread import spread
 from sepvox.report.tables import VolumeSummary
 from sepvox.report.timing import Cost, read_costs
+from sepvox.spread import spread
 
 ERRORS = 3
 

@@ -31,8 +31,8 @@ from monai.metrics import compute_dice, get_mask_edges, get_surface_distance
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
+from sepvox.class_summary import SCORES
 from sepvox.errors import ConfigError, InputError
-from sepvox.score.class_summary import SCORES
 from sepvox.score.contingency import Contingency, contingency
 from sepvox.score.metrics import variation_of_information
 

@@ -7,10 +7,10 @@ clean-up were chosen. The tables keep the two apart. Scoring itself is in `sepvo
 from pathlib import Path
 
 from sepvox import markers, ome_zarr
+from sepvox.class_summary import as_csv, summary
 from sepvox.errors import InputError
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.layout import Layout
-from sepvox.score.class_summary import as_csv, summary
 from sepvox.storage import Place
 from sepvox.subjectwise import Subjectwise
 from sepvox.versions import VERSIONS

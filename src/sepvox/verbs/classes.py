@@ -30,13 +30,15 @@ def classify(
 
 @app.command()
 def inspect(config: Config, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show shapes, spacings, orientations and labels of a data set, and what is odd about it."""
+    """Show shapes, spacings, orientations and labels of a data set, and what is odd about it; exit 1 where prepare would refuse a file."""
     experiment = load_classes(config, "inspect")
     from sepvox.inspect import table
     from sepvox.inspect.fingerprint import inspect_subjects
 
     found = inspect_subjects(experiment)
     typer.echo(json.dumps(table.as_json(found), indent=1) if as_json else table.render(found))
+    if any(oddity.severity == "error" for oddity in found.oddities):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from sepvox.config import load_study
 from sepvox.errors import ConfigError
 from sepvox.verbs import video_mnist
 from sepvox.verbs.arguments import RESULTS, Config, Restart, Results
@@ -25,9 +24,9 @@ def toy(
     restart: Restart = False,
 ) -> None:
     """Toy approximation: train the students of a fixed dense network, and say which comes nearest."""
-    from sepvox.studies.toy_approximation.settings import ToyStudy
+    from sepvox.studies.toy_approximation.settings import read_study
 
-    chosen = load_study(config, ToyStudy)
+    chosen = read_study(config)
     some = student is not None or seed is not None
     if report and some:
         raise ConfigError("--report: is on all students and seeds; leave out --student and --seed")
@@ -41,6 +40,33 @@ def toy(
         typer.echo(report_toy(chosen, results))
 
 
+@study.command("blocks")
+def blocks(config: Config, results: Results = RESULTS) -> None:
+    """Blocks in one U-Net: hold the paper's claim against an experiment that compared them and that ran."""
+    from sepvox.config import load
+    from sepvox.studies.blocks import compare_blocks
+
+    typer.echo(compare_blocks(load(config), results), nl=False)
+
+
+@study.command("compression")
+def compression(
+    config: Config,
+    table: Annotated[bool, typer.Option("--table", help="Tabulate what was run, instead of preparing it.")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Compression: make the experiments on a compressed dense network, or, once they ran, their table."""
+    from sepvox.studies.compression import STAGES, prepare_stages, read_study, stage_config, tabulate
+
+    chosen = read_study(config)
+    if table:
+        typer.echo(tabulate(chosen, results), nl=False)
+        return
+    prepare_stages(chosen, results)
+    for stage in STAGES:
+        typer.echo(stage_config(chosen, results, stage))
+
+
 @study.command("video")
 def video(
     config: Config,
@@ -52,9 +78,9 @@ def video(
     restart: Restart = False,
 ) -> None:
     """Video classification: train and test 3D ResNets and DenseNets with dense, separable or 3DTT convolutions."""
-    from sepvox.studies.video_classification.settings import FILES, VideoStudy
+    from sepvox.studies.video_classification.settings import read_study
 
-    chosen = load_study(config, VideoStudy, FILES)
+    chosen = read_study(config)
     from sepvox.studies.video_classification.study import run
 
     run(chosen, results, part, restart)

@@ -1,8 +1,7 @@
 """Zarr 2 and 3 folders, on disks and at addresses: arrays, arrays within groups, and OME-Zarr images.
 
-A *node* is a group or array, a folder with metadata of its own. A *multiscale* is a group that OME-Zarr metadata (0.4
-in `multiscales`, 0.5 in `ome.multiscales`) makes an image: levels of falling resolution, of which the first is read, with
-named axes and a scale and translation per level. Axes of channel and time must be of length 1 and are dropped.
+A *node* is a group or array, a folder with metadata of its own. It is found by its key, opened on a disk or at an address,
+and read by boxes. Of an OME-Zarr image the first level is read; what its metadata says is understood by `multiscale`.
 """
 
 import json
@@ -17,8 +16,9 @@ from numpy.typing import NDArray
 
 from sepvox import storage
 from sepvox.errors import AccessError, DeniedError, InputError
-from sepvox.prepare.readers.header import Geometry, as_json, geometry_of_attributes, known_unit, scaled, triple
+from sepvox.prepare.readers.header import Geometry, as_json, geometry_of_attributes
 from sepvox.prepare.readers.keys import choose_key, key_setting, refuse_key
+from sepvox.prepare.readers.multiscale import Level, axes_kept, levels_of, multiscales, order_of
 from sepvox.prepare.readers.stored import Box, Stored, first_line
 from sepvox.remote import Remote, reached
 from sepvox.storage import Place
@@ -40,25 +40,6 @@ class ZarrVoxels:
             selection[axis] = span
         with reached(storage.place_of(self.array)):
             return np.asarray(self.array[tuple(selection)])
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis of an OME-Zarr image."""
-
-    name: str
-    kind: str
-    unit: str | None
-
-
-@dataclass(frozen=True)
-class Level:
-    """One level of a multiscale: its array, axes, and the transformation to world units, one number per axis."""
-
-    array: str
-    axes: tuple[Axis, ...]
-    scale: tuple[float, ...]
-    translation: tuple[float, ...]
 
 
 def is_zarr(folder: Place) -> bool:
@@ -110,7 +91,7 @@ def open_zarr(folder: Place, key: str | None, what: str) -> Stored:
     while root.parent != root and _is_node(root.parent):
         root = root.parent
     path = _below(root, _resolved(folder.resolve(), key, str(folder), what))
-    levels = _levels(root / path, path, name) if _is_group(root / path) else []
+    levels = levels_of(_attributes(root / path), path, name) if _is_group(root / path) else []
     level = levels[0] if levels else _level_of_array(root, path, name)
     return _stored(root, level.array if level else path, level, name)
 
@@ -124,7 +105,7 @@ def _resolved(folder: Place, key: str | None, path: str, what: str) -> Place:
     node = folder / name
     if ".." in PurePosixPath(name).parts or not _is_node(node):
         return folder / choose_key(key, _arrays(folder, folder, path, what), path, what)
-    if _is_group(node) and not _multiscales(_attributes(node)):
+    if _is_group(node) and not multiscales(_attributes(node)):
         return folder / choose_key(None, _arrays(node, folder, path, what), path, what)
     return node
 
@@ -207,32 +188,8 @@ def _spatial(
     """The axes to keep, for z, y, x which of these it is where they are named, and their geometry."""
     if level is None:
         named = getattr(array.metadata, "dimension_names", None) or ()
-        return tuple(range(array.ndim)), _order([str(n) for n in named]), geometry_of_attributes(attributes)
-    if len(level.axes) != array.ndim:
-        raise InputError(
-            f"{name}: {level.array!r} has shape {array.shape}, but its OME-Zarr metadata names {len(level.axes)} axes; write the metadata again"
-        )
-    axes = "".join(axis.name for axis in level.axes)
-    for axis, length in zip(level.axes, array.shape, strict=True):
-        if axis.kind != "space" and length != 1:
-            raise InputError(
-                f"{name}: has shape {array.shape} with axes {axes}; expected one channel and one time point, "
-                f"but axis {axis.name} is {length}: save one of them alone"
-            )
-    spatial = tuple(i for i, axis in enumerate(level.axes) if axis.kind == "space")
-    if len(spatial) != 3:
-        return spatial, None, Geometry()
-    size = triple([level.scale[i] for i in spatial], positive=True)
-    offset = triple([level.translation[i] for i in spatial])
-    units = {known_unit(level.axes[i].unit) for i in spatial}
-    unit, factor = units.pop() if len(units) == 1 else (None, 1.0)
-    order = _order([level.axes[i].name for i in spatial])
-    return spatial, order, Geometry() if size is None else scaled(size, unit, offset, factor)
-
-
-def _order(names: Sequence[str]) -> tuple[int, int, int] | None:
-    lower = [name.lower() for name in names]
-    return (lower.index("z"), lower.index("y"), lower.index("x")) if sorted(lower) == ["x", "y", "z"] else None
+        return tuple(range(array.ndim)), order_of([str(n) for n in named]), geometry_of_attributes(attributes)
+    return axes_kept(level, array.shape, name)
 
 
 def _arrays(group: Place, folder: Place, path: str, what: str) -> dict[str, str]:
@@ -250,7 +207,7 @@ def _arrays(group: Place, folder: Place, path: str, what: str) -> dict[str, str]
             found[name] = _described(node)
             continue
         below = storage.folders(node)
-        if node != group and is_zarr(node) and _multiscales(_attributes(node)):
+        if node != group and is_zarr(node) and multiscales(_attributes(node)):
             found[name] = "OME-Zarr image"
             # Its levels are reached through it; labels that belong to it are images of their own.
             below = [inner for inner in below if inner.name == "labels"]
@@ -290,50 +247,13 @@ def _attributes(node: Place) -> dict[str, Any]:
         raise InputError(f"{node}: its Zarr metadata cannot be read ({first_line(error)}); it is damaged") from error
 
 
-def _multiscales(attributes: Mapping[str, Any]) -> list[Any]:
-    ome = attributes.get("ome")
-    multiscales = (ome if isinstance(ome, Mapping) else attributes).get("multiscales")
-    return multiscales if isinstance(multiscales, list) else []
-
-
 def _level_of_array(root: Place, path: str, name: str) -> Level | None:
     """The level that `path` is of a multiscale above it, if it is one."""
     parts = PurePosixPath(path).parts
     for depth in range(len(parts) - 1, -1, -1):
         group = "/".join(parts[:depth])
         if _is_group(root / group):
-            for level in _levels(root / group, group, name):
+            for level in levels_of(_attributes(root / group), group, name):
                 if level.array == path:
                     return level
     return None
-
-
-def _levels(group: Place, path: str, name: str) -> list[Level]:
-    multiscales = _multiscales(_attributes(group))
-    if not multiscales:
-        return []
-    try:
-        image = multiscales[0]
-        # Version 0.3 has axes as bare names.
-        axes = tuple(
-            Axis(a, "channel" if a == "c" else "time" if a == "t" else "space", None)
-            if isinstance(a, str)
-            else Axis(str(a["name"]), str(a.get("type", "space")), a.get("unit"))
-            for a in image["axes"]
-        )
-        levels = []
-        for dataset in image["datasets"]:
-            scale, translation = np.ones(len(axes)), np.zeros(len(axes))
-            for step in (*dataset.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
-                if step["type"] == "scale":
-                    factor = np.asarray(step["scale"], dtype=np.float64)
-                    scale, translation = scale * factor, translation * factor
-                elif step["type"] == "translation":
-                    translation = translation + np.asarray(step["translation"], dtype=np.float64)
-            array = f"{path}/{dataset['path']}".strip("/")
-            levels.append(Level(array, axes, tuple(scale.tolist()), tuple(translation.tolist())))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(
-            f"{name}: the OME-Zarr metadata of {path or '.'!r} cannot be understood ({type(error).__name__}: {error}); write it again"
-        ) from error
-    return levels

@@ -27,12 +27,13 @@ n = 2         the first two convolutions are one P_mSC_2, the one after the pool
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sepvox.experiments.base import Name
-from sepvox.settings import Positive, PositiveFloat, Seed, Settings, Shape
+from sepvox.config import load_study
+from sepvox.settings import Name, Positive, PositiveFloat, Seed, Settings, Shape
 
 ACCURACY = "share of output voxels at which the largest of the three channels is the target's"
 LOSS = "mean squared error of the three outputs"
@@ -111,3 +112,14 @@ class ToyStudy(Settings):
     def learned(self) -> dict[str, Any]:
         """The settings that what a student learns depends on."""
         return self.model_dump(mode="json", exclude={"experiment": True, "seeds": True, "train": {"device"}})
+
+
+def read_study(path: str | Path) -> ToyStudy:
+    """Read the configuration of a study.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not YAML, or has unknown keys, wrong types or impossible combinations.
+    """
+    return load_study(path, ToyStudy)

@@ -1,19 +1,17 @@
 """Settings of the video classification study."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from sepvox.config import load_study
 from sepvox.errors import ConfigError
-from sepvox.experiments.base import Name
 from sepvox.nets.clip_networks import CLIP_NETWORK_NAMES, ClipNetwork, clip_network
-from sepvox.settings import NonNegative, Positive, PositiveFloat, Seed, Settings
+from sepvox.settings import Name, NonNegative, Positive, PositiveFloat, Seed, Settings
 from sepvox.studies.video_mnist.motions import SIDE
 from sepvox.studies.video_mnist.settings import VideoSettings
-
-FILES = ("mnist.images", "folder.path", "folder.test_list")
-"""Keys that hold paths, relative to the folder of the YAML file."""
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Strength = Annotated[float, Field(ge=0, lt=1)]
@@ -129,3 +127,14 @@ class VideoStudy(Settings):
         else:
             channels, (height, width) = 3 if self.folder.colour else 1, self.folder.size
         return replace(found, width=self.width, clip=(channels, self.clip.frames, height, width), classes=classes)
+
+
+def read_study(path: str | Path) -> VideoStudy:
+    """Read the configuration of a study.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not YAML, or has unknown keys, wrong types or impossible combinations.
+    """
+    return load_study(path, VideoStudy, ("mnist.images", "folder.path", "folder.test_list"))

@@ -12,8 +12,7 @@ from pydantic import Field, model_validator
 
 from sepvox.config import load_study
 from sepvox.errors import ConfigError
-from sepvox.experiments.base import Name
-from sepvox.settings import NonNegative, Positive, PositiveFloat, Seed, Settings
+from sepvox.settings import Name, NonNegative, Positive, PositiveFloat, Seed, Settings
 from sepvox.studies.video_mnist.clips import Split
 from sepvox.studies.video_mnist.motions import BEHAVIOURS
 from sepvox.studies.video_mnist.published import TABLE_2, Network, Widths

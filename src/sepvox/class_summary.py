@@ -8,11 +8,11 @@ often a class was *absent*, *missed* or *invented* (class_metrics.py defines the
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from sepvox.errors import InputError
+from sepvox.spread import spread
 
 Record = Mapping[str, Any]
 
@@ -69,7 +69,7 @@ def summary(records: Sequence[Record]) -> dict[str, Any]:
         "classes": classes,
         "mean": _over_subjects(records, [record["mean"] for record in records])
         | {case: sum(found[case] for found in classes.values()) for case in CASES},
-        "voi": {key: _spread(record[key] for record in records) for key in VOI},
+        "voi": {key: asdict(spread(record[key] for record in records)) for key in VOI},
     }
 
 
@@ -129,7 +129,7 @@ def _over_subjects(records: Sequence[Record], scores: Sequence[Mapping[str, floa
     ]
     dice, worst = min(known, key=lambda pair: pair[0], default=(None, None))
     return {
-        "scores": {key: _spread(found[key] for found in scores) for key in SCORES},
+        "scores": {key: asdict(spread(found[key] for found in scores)) for key in SCORES},
         "worst": {"model": worst["model"], "subject": worst["subject"], "dice": dice} if worst else None,
     }
 
@@ -137,13 +137,3 @@ def _over_subjects(records: Sequence[Record], scores: Sequence[Mapping[str, floa
 def _cases(scores: Iterable[Mapping[str, float | None]]) -> dict[str, int]:
     found = [case_of(one) for one in scores]
     return {case: found.count(case) for case in CASES}
-
-
-def _spread(values: Iterable[float | None]) -> dict[str, float | int | None]:
-    known = [value for value in values if value is not None]
-    return {
-        "mean": float(np.mean(known)) if known else None,
-        "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
-        "median": float(np.median(known)) if known else None,
-        "number": len(known),
-    }

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sepvox.class_summary import COLUMNS, as_csv, case_of, summary
 from sepvox.errors import InputError
 from sepvox.score.class_metrics import SCORES, class_scores
-from sepvox.score.class_summary import COLUMNS, as_csv, case_of, summary
 
 CLASSES = {"grey": 1, "white": 2}
 
