@@ -123,12 +123,12 @@ def digest(merges: Merges) -> str:
 
 def difference(home: Path, merges: Merges, threshold: float) -> float:
     """VI between these merges and the lookup table of a trial, in bits, over the voxels of its fragments."""
-    found = markers.read_arrays(
-        home / str(LAYOUT.lookup_tables(MODEL, VOLUME)), "the path", "fragments", "sizes", "thresholds", "tables"
-    )
-    row = int(np.argmin(np.abs(found["thresholds"] - threshold)))
+    path = home / str(LAYOUT.lookup_tables(MODEL, VOLUME))
+    found = markers.read_arrays(path, "the path", "fragments", "sizes", "thresholds")
+    row = f"table_{np.argmin(np.abs(found['thresholds'] - threshold))}"
+    segments = markers.read_arrays(path, "the path", row)[row]
     own = merges.renamed(found["fragments"].astype(np.int64), 1 - threshold).astype(np.uint64)
-    table = merge([Contingency(own, found["tables"][row], found["sizes"].astype(np.int64))])
+    table = merge([Contingency(own, segments, found["sizes"].astype(np.int64))])
     return sum(variation_of_information(table))
 
 

@@ -33,7 +33,6 @@ from sepvox import markers, ome_zarr
 from sepvox.errors import InputError, SepvoxError
 from sepvox.prepare.settings import PrepareSettings
 from sepvox.report.machine import hardware, versions
-from sepvox.segment.settings import AgglomerateSettings
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = ("mean", "waterz")
@@ -43,7 +42,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.segment", description=(__doc__ or "").partition("\n")[0])
     volumes.add_arguments(parser)
     parser.add_argument("--processes", type=int, nargs="+", default=(1, 2))
-    parser.add_argument("--cell", type=int, default=AgglomerateSettings().cell[0], help="edge of agglomerate.cell")
+    # Small enough that the default volume has several.
+    parser.add_argument("--cell", type=int, default=128, help="edge of agglomerate.cell")
     parser.add_argument("--peer-python", type=Path, help="Python of an environment with volara")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("segment.json"), help="what to write")

@@ -92,7 +92,8 @@ class Sepvox:
         layout = _layout(home)
         with np.load(layout.lookup_tables(MODEL, VOLUME)) as tables:
             fragments = _whole(Path(str(layout.fragments(MODEL, VOLUME))))
-            return Sweep(fragments, tables["fragments"], tables["sizes"], tuple(thresholds), tables["tables"])
+            rows = np.stack([tables[f"table_{index}"] for index in range(len(thresholds))])
+            return Sweep(fragments, tables["fragments"], tables["sizes"], tuple(thresholds), rows)
 
     def segmentation(self, home: Path, threshold: float) -> Ids:
         return _whole(Path(str(_layout(home).segmentation(MODEL, VOLUME, threshold))))

@@ -54,6 +54,10 @@ def test_defaults_are_filled_in_and_the_result_loads_again(tmp_path):
         ({"network": {"name": "gonda2018-3d", "width": 8}}, r"gonda2018-3d is fixed by its paper: remove width"),
         ({"prepare": {"chunk": [32, 32, 32], "shard": [64, 48, 64]}}, r"shard: axis y is 48, not a multiple"),
         (
+            {"prepare": {"chunk": [32, 32, 32], "shard": [64, 64, 64]}, "segment": {"block": [128, 96, 128]}},
+            r"segment\.block: axis y is 96, not a multiple of prepare\.shard's 64; use 128",
+        ),
+        (
             {"network": {"norm": "instance"}},
             r"predict\.mode: exact is not possible: instance normalisation .*`mode: blend`",
         ),

@@ -97,7 +97,7 @@ def test_a_store_is_finished_by_one_process_at_a_time(tmp_path):
     blockwise = Blockwise("test", LATTICE, tmp_path / "done", "one")
     blockwise.run(Part(0, 1), lambda _: None)
     hold = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.lockf(file, fcntl.LOCK_EX); print(); sys.stdout.flush(); sys.stdin.read()"
-    command = [sys.executable, "-c", hold, str(tmp_path / "done/locks/finish")]
+    command = [sys.executable, "-c", hold, str(tmp_path / "done/lock")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline()
         with pytest.raises(StoreError, match="another sepvox process is writing here"):

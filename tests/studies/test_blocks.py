@@ -12,7 +12,11 @@ from sepvox.studies.blocks import compare_blocks
 HEADER = "network,parameters,macs_per_voxel,models,training_seconds,prediction_seconds,voxels,"
 
 
-def experiment(folder: Path, task: str = "neurons", models: str = "{dense: {network: {block: dense}}, p2: {}, tt: {network: {block: tt}}}"):
+def experiment(
+    folder: Path,
+    task: str = "neurons",
+    models: str = "{dense: {network: {block: dense}}, p2: {}, tt: {network: {block: tt}}}",
+):
     data = (
         "volumes: {learn: {role: train, phantom: {}}, choose: {role: validate, phantom: {}}}\ntrain: {}\n"
         if task == "neurons"

@@ -28,7 +28,9 @@ train: {iterations: 30, batch: 1, learning_rate: 0.004, patch: [32, 32, 32]}
 def study(tmp_path: Path):
     """A study whose dense network has the weights that it begins with."""
     (tmp_path / "whole.yaml").write_text(DENSE.replace("BLOCK", "dense"))
-    (tmp_path / "study.yaml").write_text("experiment: less\ndense: whole.yaml\nshare: 0.5\niterations: 10\nlearning_rate: 0.001\n")
+    (tmp_path / "study.yaml").write_text(
+        "experiment: less\ndense: whole.yaml\nshare: 0.5\niterations: 10\nlearning_rate: 0.001\n"
+    )
     experiment = load(tmp_path / "whole.yaml")
     path = experiment.model_weights(tmp_path / "results", "main")
     weights.save(path, build(experiment.network).state_dict(), {})
@@ -74,7 +76,13 @@ def test_the_table_has_a_row_per_network(study, tmp_path):
         head = "network,parameters,macs_per_voxel,models,training_seconds,prediction_seconds,voxels,VI mean,VI sd\n"
         path.write_text(head + "".join(rows))
     text = tabulate(study, results)
-    assert [line.split()[0] for line in text.splitlines()] == ["network", "dense", "compressed", "fine-tuned", "scratch"]
+    assert [line.split()[0] for line in text.splitlines()] == [
+        "network",
+        "dense",
+        "compressed",
+        "fine-tuned",
+        "scratch",
+    ]
     assert text.splitlines()[1].split() == ["dense", "1,200", "35.5", "-", "2.25", "0.5123"]
 
 

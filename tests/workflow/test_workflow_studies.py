@@ -27,4 +27,7 @@ def test_a_study_that_does_not_exist_is_told_in_one_line(tmp_path: Path, monkeyp
     write(tmp_path, experiment())
     monkeypatch.setenv("SEPVOX_STUDY_BLOCKS", str(tmp_path / "none.yaml"))
     status, output = snakemake(tmp_path, "--dry-run")
-    assert (status, output.strip().splitlines()[-1]) == (1, f"error: {tmp_path / 'none.yaml'}: no such configuration file")
+    assert (status, output.strip().splitlines()[-1]) == (
+        1,
+        f"error: {tmp_path / 'none.yaml'}: no such configuration file",
+    )

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sepvox import storage
 from sepvox.blocks import Part
 from sepvox.config import load
 from sepvox.errors import SepvoxError
@@ -127,6 +128,15 @@ def refuse_unreachable(addresses):
             check_address(address, f"{CONFIG}: {key}")
     except SepvoxError as error:
         refuse(error)
+
+
+def refuse_unreachable_stores():
+    """Refuse an address of `stores` that cannot be reached, or that does not let us in."""
+    if experiment.stores is not None and workflow.is_main_process:
+        try:
+            storage.place(experiment.stores).exists()
+        except SepvoxError as error:
+            refuse(f"{CONFIG}: stores: {error}")
 
 
 def check_partitions():

@@ -76,7 +76,8 @@ def compare_blocks(experiment: Experiment, results: Path) -> str:
     with markers.replacing(layout.study("findings.txt")) as temporary:
         temporary.write_text(text, encoding="utf-8")
     markers.write_json(
-        layout.study("findings.json"), {"score": title, "dense": asdict(dense), "others": [asdict(one) for one in found]}
+        layout.study("findings.json"),
+        {"score": title, "dense": asdict(dense), "others": [asdict(one) for one in found]},
     )
     return text
 
@@ -93,7 +94,9 @@ def _read(experiment: Experiment, path: Path) -> tuple[str, list[Network]]:
     found = []
     for row in rows:
         if not row.get(f"{title} mean"):
-            raise StoreError(f"{path}: {row.get('network')} has no {title}; give a volume or subject with truth to test on")
+            raise StoreError(
+                f"{path}: {row.get('network')} has no {title}; give a volume or subject with truth to test on"
+            )
         if row["network"] not in blocks:
             raise StoreError(f"{path}: {row['network']} is no network of the experiment; run the experiment again")
         sd = row[f"{title} sd"]
