@@ -33,6 +33,7 @@ from sepvox import markers, ome_zarr
 from sepvox.errors import InputError, SepvoxError
 from sepvox.prepare.settings import PrepareSettings
 from sepvox.report.machine import hardware, versions
+from sepvox.segment.settings import AgglomerateSettings
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = ("mean", "waterz")

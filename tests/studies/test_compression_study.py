@@ -19,7 +19,7 @@ volumes:
   learn: {role: train, phantom: {shape: [40, 40, 40]}}
   choose: {role: validate, phantom: {shape: [40, 40, 40], seed: 2}}
   new: {role: apply, image: price$$.npy}
-network: {block: BLOCK, width: 2, pooling: [[2, 2, 2]]}
+network: {block: BLOCK, width: 2, depth: 1}
 train: {iterations: 30, batch: 1, learning_rate: 0.004, patch: [32, 32, 32]}
 """
 
@@ -75,6 +75,11 @@ def test_the_table_has_a_row_per_network(study, tmp_path):
         rows = [f"{name},1200,35.5,1,,2.25,100,0.51234,\n" for name in names]
         head = "network,parameters,macs_per_voxel,models,training_seconds,prediction_seconds,voxels,VI mean,VI sd\n"
         path.write_text(head + "".join(rows))
+    folder = load(tmp_path / "whole.yaml").model_directory(results, "main")
+    (folder / "metrics.jsonl").write_text('{"iteration": 30, "patches_per_second": 0.5}\n')
+    write_model_config(
+        folder / "config.json", load(tmp_path / "whole.yaml").network, {"training": {"settings": {"batch": 1}}}
+    )
     text = tabulate(study, results)
     assert [line.split()[0] for line in text.splitlines()] == [
         "network",
@@ -83,18 +88,18 @@ def test_the_table_has_a_row_per_network(study, tmp_path):
         "fine-tuned",
         "scratch",
     ]
-    assert text.splitlines()[1].split() == ["dense", "1,200", "35.5", "-", "2.25", "0.5123"]
+    # 30 steps of half a patch per second; the scratch network has no time of its own here.
+    assert text.splitlines()[1].split() == ["dense", "1,200", "35.5", "60", "2.25", "0.5123"]
+    assert text.splitlines()[4].split() == ["scratch", "1,200", "35.5", "-", "2.25", "0.5123"]
 
 
 def test_a_network_that_is_not_dense_or_not_trained_is_refused(study, tmp_path):
     with pytest.raises(InputError, match="train the model first"):
         prepare_stages(study, tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()
     (tmp_path / "whole.yaml").write_text(DENSE.replace("BLOCK", "pmsc"))
-    path = load(tmp_path / "whole.yaml").model_weights(tmp_path / "results", "main")
-    write_model_config(path.with_name("config.json"), load(tmp_path / "whole.yaml").network, {})
-    with pytest.raises(ConfigError, match="dense"):
-        prepare_stages(study, tmp_path / "results")
-    assert not (tmp_path / "results" / "less").exists()
+    with pytest.raises(ConfigError, match=r"study\.yaml: dense: .*whole\.yaml: its first model is no dense network"):
+        read_study(tmp_path / "study.yaml")
 
 
 def test_the_small_study_is_one_of_the_repository():

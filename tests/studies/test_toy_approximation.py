@@ -24,7 +24,7 @@ from sepvox.studies.toy_approximation.findings import Outcome, findings, mean_an
 from sepvox.studies.toy_approximation.networks import build_student, cost, target_network
 from sepvox.studies.toy_approximation.report import report_toy
 from sepvox.studies.toy_approximation.run import train_toy
-from sepvox.studies.toy_approximation.settings import CHAINS, DENSE, STREAMS, STUDENTS, Student, ToyStudy
+from sepvox.studies.toy_approximation.settings import CHAINS, DENSE, STREAMS, STUDENTS, Student, ToyStudy, read_study
 from sepvox.studies.toy_approximation.volumes import STUDENT_WEIGHTS, training_batches, validation_batches, weights_seed
 
 CPU = torch.device("cpu")

@@ -495,6 +495,6 @@ def test_both_configurations_are_valid_and_the_workflow_plans_their_units(tmp_pa
     chosen = read_study(REPOSITORY / f"configs/studies/{name}.yaml")
     assert (chosen.experiment, len(chosen.units())) == (name, units)
     (tmp_path / "experiment.yaml").write_text((REPOSITORY / "configs/demo.yaml").read_text())
-    target = "study_" + name.replace("-", "_")
-    plan = {"video_videos": 1, "video_unit": units, "video_tables": 1, target: 1}
-    assert planned(tmp_path, target) == plan
+    monkeypatch.setenv("SEPVOX_STUDY_VIDEO", str(REPOSITORY / f"configs/studies/{name}.yaml"))
+    plan = {"video_videos": 1, "video_unit": units, "video_tables": 1, "study_video": 1}
+    assert planned(tmp_path, "study_video") == plan

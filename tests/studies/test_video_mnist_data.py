@@ -21,7 +21,7 @@ from sepvox.studies.video_mnist.clips import SPLITS, clip, clip_seed
 from sepvox.studies.video_mnist.contact_sheet import GAP, LEFT, TOP, ZOOM
 from sepvox.studies.video_mnist.digits import read_digits
 from sepvox.studies.video_mnist.make import make_videos
-from sepvox.studies.video_mnist.settings import VideoMnistStudy
+from sepvox.studies.video_mnist.settings import VideoMnistStudy, read_study
 from sepvox.studies.video_mnist.store import read_labels, read_videos
 from sepvox.studies.video_mnist.subsets import balanced
 

@@ -4,12 +4,16 @@ The study is an experiment like any other, so its jobs are those of a workflow o
 cluster give its file to --configfile instead: the jobs are then the cluster's, not one of it.
 """
 
-BLOCKS = study_settings("blocks", load)
+from sepvox.studies.blocks import read_study
+
+BLOCKS = study_settings("blocks", read_study)
 BLOCKS_LAYOUT = BLOCKS.layout(RESULTS)
 STUDY_RESULTS["study_blocks"] = f"Findings:       {BLOCKS_LAYOUT.study('findings.txt')}, index.html beside it"
 
 
 rule study_blocks:
+    input:
+        lambda wildcards: sources(BLOCKS, "blocks"),
     output:
         BLOCKS_LAYOUT.study("findings.txt"),
         BLOCKS_LAYOUT.study("findings.json"),
@@ -19,7 +23,7 @@ rule study_blocks:
         BLOCKS_LAYOUT.benchmark("blocks", "study")
     threads: CORES
     resources:
-        mem_mb=16000,
+        mem_mb=32000,
         runtime="48h",
     params:
         study=study_arguments("blocks"),
@@ -27,4 +31,4 @@ rule study_blocks:
         settings=settings(BLOCKS),
         versions=VERSIONS,
     shell:
-        "(snakemake --cores {threads} {params.workflow} && sepvox study blocks {params.study}) 2>&1 | tee {log:q}"
+        "({params.workflow} sepvox study blocks {params.study}) 2>&1 | tee {log:q}"

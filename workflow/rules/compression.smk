@@ -1,9 +1,9 @@
 """Compression of a trained dense network, beside any experiment: `snakemake --cores N study_compression`.
 
-Four workflows one after the other: the dense experiment, and those that `sepvox study compression` makes of its weights.
+Three workflows one after the other: the dense experiment, and the two that `sepvox study compression` makes of its weights.
 """
 
-from sepvox.studies.compression import STAGES, read_study, stage_config
+from sepvox.studies.compression import read_study, stage_config
 
 COMPRESSION = study_settings("compression", read_study)
 COMPRESSION_LAYOUT = Layout(RESULTS / COMPRESSION.experiment)
@@ -19,7 +19,7 @@ rule study_compression:
         COMPRESSION_LAYOUT.benchmark("compression", "study")
     threads: CORES
     resources:
-        mem_mb=16000,
+        mem_mb=32000,
         runtime="48h",
     params:
         study=study_arguments("compression"),
@@ -30,8 +30,6 @@ rule study_compression:
         dense_settings=settings(read_or_refuse(load, COMPRESSION.dense)),
         versions=VERSIONS,
     shell:
-        "(snakemake --cores {threads} {params.dense}"
-        " && sepvox study compression {params.study}"
-        " && snakemake --cores {threads} {params.applied}"
-        " && snakemake --cores {threads} {params.trained}"
-        " && sepvox study compression {params.study} --table) 2>&1 | tee {log:q}"
+        "({params.dense} sepvox study compression {params.study} &&"
+        " {params.applied} {params.trained}"
+        " sepvox study compression {params.study} --table) 2>&1 | tee {log:q}"

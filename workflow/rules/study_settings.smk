@@ -22,10 +22,15 @@ def read_or_refuse(read, path):
         refuse(error)
 
 
+def is_the_experiment(config):
+    """Whether a study's experiment is the one that the workflow is of."""
+    return Path(config).resolve() == Path(CONFIG).resolve()
+
+
 def study_settings(name, read):
     """The settings of a study, whose results must not be those of another experiment beside it."""
     study = read_or_refuse(read, study_file(name))
-    if study.experiment == experiment.experiment and study_file(name).resolve() != Path(CONFIG).resolve():
+    if study.experiment == experiment.experiment and not is_the_experiment(study_file(name)):
         refuse(f"{CONFIG}: experiment: {study.experiment} is the name of a study; choose another")
     return study
 
@@ -35,11 +40,24 @@ def study_arguments(name):
     return lambda wildcards, output: shlex.join([str(study_file(name)), "--results", str(RESULTS)])
 
 
+def sources(study, name):
+    """What the results of a study that is an experiment come from: its data, or, where the workflow is of it, its comparison."""
+    if is_the_experiment(study_file(name)):
+        return [layout.comparison()]
+    if isinstance(study, NeuronsExperiment):
+        return [file for volume in study.volumes for file in study.source_files(volume)]
+    scans = [(*person.images.values(), person.labels) for person in study.people.values()]
+    return [file for files in scans for file in files if file is not None]
+
+
 def nested_workflow(config):
-    """The arguments of a workflow of its own, on another experiment."""
-    return lambda wildcards, output: shlex.join(
-        ["--snakefile", str(workflow.main_snakefile), "--configfile", str(config)]
-    )
+    """The command of a workflow of its own, on another experiment, with what joins it to the next command."""
+    if is_the_experiment(config):
+        return lambda wildcards, output: ""
+    return lambda wildcards, output, threads: f"snakemake --cores {threads} " + shlex.join(
+        # Its end would remove the locks of this one too. Steps have locks of their own.
+        ["--nolock", "--snakefile", str(workflow.main_snakefile), "--configfile", str(config)]
+    ) + " &&"
 
 
 def where_the_studies_are():

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from sepvox.nets.classifiers import LeNet5
 from sepvox.nets.clip_networks import ClipNetwork
-from sepvox.nets.describe import lay_out
 from sepvox.nets.lenet import build_lenet5
 from sepvox.nets.macs import count_macs
 from sepvox.nets.tt import TTConv3d
+from sepvox.text_table import facts_and_table
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def render_classifier(description: ClassifierDescription) -> str:
         )
         for row in description.layers
     ]
-    return lay_out(facts, header, rows)
+    return facts_and_table(facts, header, rows)
 
 
 def _build(net: LeNet5 | ClipNetwork) -> nn.Module:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, Part, fitting_block, triple
 from sepvox.blockwise import Blockwise, fill_pyramid, processes
+from sepvox.errors import StaleError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.ome_zarr import Spec
 from sepvox.segment.agglomerate import LookupTables, load_lookup_tables
@@ -80,7 +81,9 @@ def relabel_slice(
 
 @lru_cache(maxsize=1)
 def _lookup(tables: LookupTables, threshold: float, checksums: tuple[int, ...]) -> tuple[Ids, Ids]:
-    """Fragments and their segments, which each process reads once; `checksums` tell them from what has replaced them."""
+    """Fragments and their segments, which each process reads once."""
+    if tuple(tables.checksums(threshold)) != checksums:
+        raise StaleError(f"{tables.path}: was replaced while relabel ran; run `sepvox relabel` again")
     return tables.fragments(), tables.at(threshold)
 
 

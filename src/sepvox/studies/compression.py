@@ -18,13 +18,15 @@ from pydantic import Field
 from sepvox import markers
 from sepvox.compress import WEIGHTS, compress, find_weights
 from sepvox.config import load_neurons, load_study
-from sepvox.errors import StoreError
+from sepvox.errors import ConfigError, StoreError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.nets.compress import Budget
 from sepvox.nets.model_config import read_network
 from sepvox.nets.settings import NeuronNetworkSettings
+from sepvox.report.comparison import logged_seconds
 from sepvox.settings import Name, Positive, PositiveFloat, Settings
+from sepvox.text_table import text_table
 
 # The experiments that are made, in the order in which they run, and the rows of the table.
 STAGES = ("applied", "trained")
@@ -53,8 +55,20 @@ def read_study(path: str | Path) -> CompressionStudy:
     ------
     ConfigError
         If the file is missing, is not YAML, or has unknown keys, wrong types or impossible combinations.
+        Also if its experiment trains nothing, or begins with a network that is not dense.
     """
-    return load_study(path, CompressionStudy, ("dense",))
+    study = load_study(path, CompressionStudy, ("dense",))
+    experiment, first = dense_experiment(study)
+    network = experiment.variant(first).network
+    if experiment.train is None or network.weights is not None or network.block != "dense":
+        raise ConfigError(f"{path}: dense: {study.dense}: its first model is no dense network that it trains; name one")
+    return study
+
+
+def dense_experiment(study: CompressionStudy) -> tuple[NeuronsExperiment, str]:
+    """The experiment of the dense network, and the model in it."""
+    experiment = load_neurons(study.dense, "study compression")
+    return experiment, next(iter(experiment.runs()))
 
 
 def stage_config(study: CompressionStudy, results: Path, stage: str) -> Path:
@@ -67,31 +81,31 @@ def prepare_stages(study: CompressionStudy, results: Path) -> None:
 
     Raises
     ------
-    ConfigError
-        If the experiment is none of neurons, trains nothing, or its network is not dense.
     InputError
         If the dense network is not trained.
     """
-    experiment = load_neurons(study.dense, "study compression")
-    source = find_weights(Path(study.dense), None, results)
+    experiment, first = dense_experiment(study)
+    train = experiment.variant(first).train
+    assert train is not None, "read_study has refused it"
+    source = find_weights(Path(study.dense), first, results)
     folder = Layout(results / study.experiment).root / "compressed"
     compress(source, folder, Budget(None, study.share), study.streams, overwrite=True)
-    for stage, models in zip(STAGES, _models(study, experiment, source, folder), strict=True):
-        document = experiment.model_dump(mode="json", exclude={"network", "models", "seeds"}, exclude_unset=True)
-        document |= {"experiment": f"{study.experiment}-{stage}", "models": models}
-        if stage == "applied":
-            document.pop("train", None)
+    common = experiment.model_dump(mode="json", exclude={"network", "models", "seeds", "train"}, exclude_unset=True)
+    applied, trained = _models(study, train.iterations, source, folder)
+    for stage, own in (
+        ("applied", {"models": applied}),
+        ("trained", {"models": trained, "train": train.model_dump(mode="json", exclude_unset=True)}),
+    ):
+        document = common | {"experiment": f"{study.experiment}-{stage}"} | own
         with markers.replacing(stage_config(study, results, stage)) as temporary:
             # Paths in it were expanded already.
             temporary.write_text(yaml.safe_dump(document, sort_keys=False).replace("$", "$$"), encoding="utf-8")
 
 
 def _models(
-    study: CompressionStudy, experiment: NeuronsExperiment, source: Path, folder: Path
+    study: CompressionStudy, iterations: int, source: Path, folder: Path
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The section `models` of both stages."""
-    train = experiment.variant(next(iter(experiment.runs()))).train
-    assert train is not None, "weights that were found were trained"
     rate = {} if study.learning_rate is None else {"learning_rate": study.learning_rate}
     compressed = {"weights": str((folder / WEIGHTS).resolve())}
     architecture = read_network(folder / "config.json", "compression").model_dump(
@@ -101,7 +115,7 @@ def _models(
         {"dense": {"network": {"weights": str(source.resolve())}}, "compressed": {"network": compressed}},
         {
             "fine-tuned": {"network": compressed, "train": {"iterations": study.iterations} | rate},
-            "scratch": {"network": architecture, "train": {"iterations": train.iterations + study.iterations}},
+            "scratch": {"network": architecture, "train": {"iterations": iterations + study.iterations}},
         },
     )
 
@@ -109,31 +123,34 @@ def _models(
 def tabulate(study: CompressionStudy, results: Path) -> str:
     """Write report/table.csv with a row per network; the rows as text are returned.
 
+    `training_seconds` are of all training that a network's weights have gone through, the dense network's included.
+
     Raises
     ------
     StoreError
         If a stage was not run.
     """
-    rows = []
+    rows: dict[str, dict[str, str]] = {}
     for stage in STAGES:
         path = load_neurons(stage_config(study, results, stage), "study compression").layout(results).comparison()
         if not path.is_file():
             raise StoreError(f"{path}: missing; run the stage first: snakemake --cores N --configfile CONFIG")
         with path.open(newline="", encoding="utf-8") as file:
-            rows += list(csv.DictReader(file))
-    order = {row["network"]: row for row in rows}
+            rows |= {row["network"]: row for row in csv.DictReader(file)}
+    before = logged_seconds(dense_experiment(study)[0], results, dense_experiment(study)[1])
+    assert before is not None, "it was trained"
+    for name in ("dense", "compressed", "fine-tuned"):
+        rows[name]["training_seconds"] = str(before + float(rows[name]["training_seconds"] or 0))
     with (
         markers.replacing(Layout(results / study.experiment).study("table.csv")) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table = csv.DictWriter(file, list(rows["dense"]), lineterminator="\n")
         table.writeheader()
-        table.writerows(order[name] for name in NETWORKS)
-    score = next(name for name in rows[0] if name.endswith(" mean"))
+        table.writerows(rows[name] for name in NETWORKS)
+    score = next(name for name in rows["dense"] if name.endswith(" mean"))
     shown = ("network", "parameters", "macs_per_voxel", "training_seconds", "prediction_seconds", score)
-    cells = [shown, *(tuple(_short(order[name][key]) for key in shown) for name in NETWORKS)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells) + "\n"
+    return text_table(shown, [tuple(_short(rows[name][key]) for key in shown) for name in NETWORKS]) + "\n"
 
 
 def _short(cell: str) -> str:

@@ -43,10 +43,9 @@ def toy(
 @study.command("blocks")
 def blocks(config: Config, results: Results = RESULTS) -> None:
     """Blocks in one U-Net: hold the paper's claim against an experiment that compared them and that ran."""
-    from sepvox.config import load
-    from sepvox.studies.blocks import compare_blocks
+    from sepvox.studies.blocks import compare_blocks, read_study
 
-    typer.echo(compare_blocks(load(config), results), nl=False)
+    typer.echo(compare_blocks(read_study(config), results), nl=False)
 
 
 @study.command("compression")

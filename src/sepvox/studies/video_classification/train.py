@@ -42,8 +42,11 @@ from sepvox.studies.video_classification.settings import VideoStudy
 from sepvox.studies.video_classification.videos import STEP, Data
 from sepvox.studies.video_mnist.clips import Split
 from sepvox.train import checkpoint
-from sepvox.train.engine import choose_device
+from sepvox.train.device import choose_device
 from sepvox.versions import VERSIONS
+
+# Of a checkpoint.
+_KEYS = {"iteration", "network", "optimizer", "best", "seconds"}
 
 
 @dataclass(frozen=True)
@@ -241,7 +244,7 @@ class _Training:
         if not path.exists():
             (self.state / "metrics.jsonl").unlink(missing_ok=True)
             return
-        saved = checkpoint.load(path)
+        saved = checkpoint.load(path, _KEYS)
         self.network.load_state_dict(saved["network"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.epoch, self.seconds = saved["iteration"] // self.per_epoch, saved["seconds"]
@@ -255,7 +258,6 @@ class _Training:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": list(self.best),
-            "since_best": self.epoch - self.best[2],
             "seconds": self.seconds,
         }
         checkpoint.save(self.state / "checkpoint.pt", state)

@@ -8,11 +8,11 @@ is not counted.
 from dataclasses import dataclass
 from itertools import product
 
-from sepvox.nets.describe import lay_out
 from sepvox.nets.describe_classifier import describe_classifier
 from sepvox.studies.video_mnist.published import NETWORKS
 from sepvox.studies.video_mnist.settings import VideoMnistStudy
 from sepvox.studies.video_mnist.units import Unit, candidate_units, reported_units
+from sepvox.text_table import facts_and_table
 
 PASSES = 3
 
@@ -80,4 +80,4 @@ def render_costs(study: VideoMnistStudy, speed: float) -> str:
         ("time", f"{total / speed / 3.6e12:.2f} hours of one process at {speed:g} GMAC/s"),
     ]
     header = ("for", "videos", "network", "units", "train TMAC", "validation", "test", "seconds per unit")
-    return lay_out(facts, header, lines)
+    return facts_and_table(facts, header, lines)
