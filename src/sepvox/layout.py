@@ -158,10 +158,6 @@ class Layout:
         """What a unit of a study, a model that is trained and tested by itself, came to."""
         return self.model(unit) / "result.json"
 
-    def table(self, form: str) -> Path:
-        """The table that a study ends in, as csv or json."""
-        return self.root / "report" / f"table.{form}"
-
     def streams(self, network: str) -> Path:
         """What the streams of a network's first layer see."""
         return self.figures() / f"streams-{network}.png"

@@ -20,7 +20,7 @@ from sepvox.cli import main
 from sepvox.errors import InputError, StaleError, StoreError
 from sepvox.layout import Layout
 from sepvox.studies.toy_approximation import training
-from sepvox.studies.toy_approximation.findings import Outcome, findings, mean_and_spread
+from sepvox.studies.toy_approximation.findings import Outcome, findings
 from sepvox.studies.toy_approximation.networks import build_student, cost, target_network
 from sepvox.studies.toy_approximation.report import report_toy
 from sepvox.studies.toy_approximation.run import train_toy
@@ -410,11 +410,6 @@ def test_findings_name_who_beats_the_dense_network():
     loss = np.tile(BY_N, (3, 1))
     found = findings(outcomes(loss[:, :, None], np.array([0.15])))[2]
     assert "0.15; 3 of 9 are better: P1SC1, P2SC1, P3SC1." in found.figures
-
-
-def test_one_seed_has_no_spread():
-    assert mean_and_spread(np.array([2.0])) == (2.0, None)
-    assert mean_and_spread(np.array([1.0, 3.0])) == (2.0, pytest.approx(2**0.5))
 
 
 # Settings, verb, workflow

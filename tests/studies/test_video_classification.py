@@ -395,9 +395,9 @@ def test_every_unit_has_weights_that_do_what_its_result_says(finished):
 
 def test_tables_and_figures_are_those_of_the_results(finished):
     layout = Layout(finished / "results/tiny")
-    found = json.loads(layout.table("json").read_text())
+    found = json.loads(layout.study("table.json").read_text())
     assert [row["label"] for row in found["networks"]] == ["dense", "p3sc1"]
-    rows = list(csv.DictReader(layout.table("csv").read_text().splitlines()))
+    rows = list(csv.DictReader(layout.study("table.csv").read_text().splitlines()))
     for row, run_ in zip(rows, found["runs"], strict=True):
         assert float(row["accuracy"]) == run_["accuracy"]
         assert int(row["parameters"]) == run_["parameters"]

@@ -223,7 +223,9 @@ def damage(path: Path, kind: str) -> None:
 def refused(config: Path, monkeypatch, capsys) -> str:
     """The one line with which the command line refuses a study."""
     results = config.parent / "results"
-    monkeypatch.setattr(sys, "argv", ["sepvox", "study", "video-mnist", str(config), "--results", str(results)])
+    monkeypatch.setattr(
+        sys, "argv", ["sepvox", "study", "video-mnist", "videos", str(config), "--results", str(results)]
+    )
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
@@ -297,7 +299,7 @@ def test_mnist_has_the_standard_split_and_room_for_the_papers_training_sets():
 def test_verb_makes_a_study_from_its_file(folder, monkeypatch):
     results = folder / "results"
     monkeypatch.setattr(
-        sys, "argv", ["sepvox", "study", "video-mnist", str(written(folder)), "--results", str(results)]
+        sys, "argv", ["sepvox", "study", "video-mnist", "videos", str(written(folder)), "--results", str(results)]
     )
     with pytest.raises(SystemExit) as ended:
         main()

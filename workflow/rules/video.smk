@@ -6,7 +6,7 @@ include: "video_study.smk"
 
 rule study_video:
     input:
-        VIDEO_LAYOUT.table("csv"),
+        VIDEO_LAYOUT.study("table.csv"),
 
 
 rule video_videos:
@@ -58,9 +58,12 @@ rule video_tables:
     input:
         video_units(),
     output:
-        csv=VIDEO_LAYOUT.table("csv"),
-        json=VIDEO_LAYOUT.table("json"),
-        figure=VIDEO_LAYOUT.figures() / "accuracy.png",
+        csv=VIDEO_LAYOUT.study("table.csv"),
+        json=VIDEO_LAYOUT.study("table.json"),
+        figures=[
+            report(path, caption="../report/video.rst", category="Studies", labels={"shows": shows})
+            for path, shows in video_figures().items()
+        ],
     log:
         VIDEO_LAYOUT.log("video", "tables"),
     benchmark:

@@ -1,23 +1,12 @@
-"""Verbs of the study Video-MNIST: `sepvox study video-mnist [STEP] CONFIG`; without a step its videos are made."""
+"""Verbs of the study Video-MNIST: `sepvox study video-mnist STEP CONFIG`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from sepvox.verbs.arguments import RESULTS, Config, Restart, Results
 
-
-class _VideosFirst(TyperGroup):
-    """A group of verbs of which the first, `videos`, need not be said."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        named = not args or args[0] in self.commands or args[0] == "--help"
-        return super().parse_args(ctx, args if named else ["videos", *args])
-
-
 app = typer.Typer(
-    cls=_VideosFirst,
     no_args_is_help=True,
     help="Dense and 3DTT LeNet-5 on few videos of moving digits (Ras et al. 2019, Table 2).",
 )

@@ -56,11 +56,6 @@ def findings(outcomes: Mapping[Student, Outcome]) -> list[Finding]:
     ]
 
 
-def mean_and_spread(values: Values) -> tuple[float, float | None]:
-    """Mean, and sample standard deviation where there are two values or more."""
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
-
-
 def _streams_matter_little(outcomes: Mapping[Student, Outcome], measure: Measure) -> Finding:
     """Along m the measure ranges less than half as far as along n, on average."""
     values, _ = _values(outcomes, measure)

@@ -1,7 +1,6 @@
 """Report on a toy approximation whose students are all trained: a figure, a table, and what became of the findings."""
 
 import csv
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from sepvox import markers
 from sepvox.errors import StoreError
 from sepvox.layout import Layout
 from sepvox.report import figures
+from sepvox.spread import spread
 from sepvox.studies.toy_approximation.figure import Curves, draw_curves
-from sepvox.studies.toy_approximation.findings import Outcome, findings, mean_and_spread
+from sepvox.studies.toy_approximation.findings import Outcome, findings
 from sepvox.studies.toy_approximation.networks import cost
 from sepvox.studies.toy_approximation.run import units
 from sepvox.studies.toy_approximation.settings import ACCURACY, LOSS, STUDENTS, Student, ToyStudy
@@ -105,9 +105,9 @@ def _row(student: Student, outcome: Outcome) -> dict[str, Any]:
         "macs_per_volume": outcome.macs,
         "seeds": len(outcome.loss),
     }
-    measured: Mapping[str, Any] = {key: mean_and_spread(getattr(outcome, key)) for key in MEASURED}
-    for key, (mean, spread) in measured.items():
-        row |= {key: mean, f"{key}_spread": spread}
+    for key in MEASURED:
+        found = spread(getattr(outcome, key).tolist())
+        row |= {key: found.mean, f"{key}_spread": found.sd}
     return row
 
 

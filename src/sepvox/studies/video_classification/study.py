@@ -71,8 +71,8 @@ def write_tables(study: VideoStudy, layout: Layout) -> None:
         markers.read_json(layout.result(unit), "accuracy", step=f"study video CONFIG --part {unit}") for unit in units
     ]
     rows = table(found)
-    markers.write_json(layout.table("json"), {"networks": rows, "runs": found})
-    with markers.replacing(layout.table("csv")) as temporary:
+    markers.write_json(layout.study("table.json"), {"networks": rows, "runs": found})
+    with markers.replacing(layout.study("table.csv")) as temporary:
         temporary.write_text(as_csv(rows))
     metrics = [read_metrics(layout.metrics(unit)) for unit in units]
     with figures.look(), markers.replacing(layout.figures() / "accuracy.png") as temporary:

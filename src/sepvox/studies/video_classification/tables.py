@@ -6,13 +6,14 @@ Over several seeds there are means, and the standard error of the accuracy.
 import csv
 import io
 from collections.abc import Sequence
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sepvox.report.figures import DPI, INK
+from sepvox.spread import spread
 
 COLOURS = ("#3a8ed0", "#d97a1e", "#3aa37a", "#9d5bc2", "#c2475b", "#7a8793")
 
@@ -91,7 +92,7 @@ def _row(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "width": first["width"],
         "runs": len(results),
         "accuracy": mean(accuracies),
-        "standard_error": stdev(accuracies) / len(results) ** 0.5 if len(results) > 1 else None,
+        "standard_error": None if (sd := spread(accuracies).sd) is None else sd / len(results) ** 0.5,
         "test_videos": first["test_videos"],
         "parameters": first["parameters"],
         "macs_per_clip": first["macs_per_clip"],
