@@ -14,6 +14,7 @@ import json
 import os
 import socket
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def _is_damage(error: Exception, path: Path) -> bool:
         return error.errno in (None, errno.EINVAL)
     if isinstance(error, MemoryError):
         # A damaged header can ask for any amount.
-        with zipfile.ZipFile(path) as archive:
+        with contextlib.suppress(zipfile.BadZipFile, zlib.error), zipfile.ZipFile(path) as archive:
             return archive.testzip() is not None
     return True
 

@@ -9,7 +9,7 @@ VERSIONS = {
     "predict": 2,
     "fragments": 1,
     "region-graph": 1,
-    "agglomerate": 2,
+    "agglomerate": 3,
     "relabel": 1,
     "classify": 1,
     "score": 2,
