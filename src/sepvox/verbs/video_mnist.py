@@ -87,7 +87,7 @@ def cost(
     config: Config,
     speed: Annotated[
         float, typer.Option(min=0.001, help="Speed of one process in 10⁹ multiply-accumulates per second.")
-    ] = 20,
+    ] = 11,
 ) -> None:
     """Count what the trainings cost, before any is begun."""
     from sepvox.studies.video_mnist.settings import read_study
