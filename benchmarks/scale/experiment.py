@@ -106,8 +106,6 @@ def files(trial: Trial) -> dict[str, int]:
     levels = [len(Lattice(shape, trial.shard)) + 1 for shape, _ in spec.pyramid()]
     blocks, cells = len(Lattice(trial.shape, trial.shard)), len(Lattice(trial.shape, (trial.cell,) * 3))
     whole, finest = sum(levels) + 1, levels[0] + 1
-    # Each coarser level is a slice with its lock.
-    coarser = sum(level - 1 + SLICE_MARKERS for level in levels[1:])
     found = {
         "image": whole,
         "labels": whole,
@@ -115,9 +113,8 @@ def files(trial: Trial) -> dict[str, int]:
         "fragments": finest,
         "region graph": cells + 1,
         "segmentation": whole,
-        # Two stores of prepare, fragments and relabel have blocks, all but fragments coarser levels; the volume has one
-        # marker more.
-        "markers": 4 * (blocks + MARKERS) + 3 * coarser + cells + SLICE_MARKERS + 1,
+        # Two stores of prepare, fragments and relabel have blocks; the volume has one marker more.
+        "markers": 4 * (blocks + MARKERS) + cells + SLICE_MARKERS + 1,
     }
     # made.json and the lock of the volume; sweep, counts and scores; the threshold.
     return found | {"all": sum(found.values()) + 2 + 3 + 1}

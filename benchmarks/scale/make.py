@@ -8,7 +8,7 @@ network      weights of a small network that has not learnt anything: network/.
 
 import argparse
 import sys
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,6 @@ from sepvox.settings import NEAREST_OFFSETS
 from sepvox.world import Geometry
 
 STRENGTHS = tuple(0.25 * step for step in range(2, 33))
-
-# Taken by a process once, for it is larger than a block.
-_tile: Tile
 
 
 def information(tile: Tile, edge: int, strength: float, seed: int) -> float:
@@ -66,10 +63,11 @@ def make_tile(home: Path, edge: int, least: float, seed: int) -> None:
     markers.write_arrays(home / TILE, **vars(tile), strength=strength, bits=bits)
 
 
-def _take(home: Path) -> None:
-    global _tile
+@lru_cache(maxsize=1)
+def _tile(home: Path) -> Tile:
+    """Read by a process once, for it is larger than a block."""
     with np.load(home / TILE) as archive:
-        _tile = Tile(archive["labels"], archive["field"], archive["touches"])
+        return Tile(archive["labels"], archive["field"], archive["touches"])
 
 
 def make_source(home: Path, shape: Triple, shard: Triple, chunk: Triple, count: int, seed: int) -> None:
@@ -80,7 +78,7 @@ def make_source(home: Path, shape: Triple, shard: Triple, chunk: Triple, count: 
     for name, spec in specs.items():
         ome_zarr.create(home / SOURCES[name], spec)
     boxes = dict(enumerate(Lattice(shape, shard)))
-    with processes(count, partial(_take, home)) as executor:
+    with processes(count) as executor:
         for _ in finished(partial(_write_source, home, seed), boxes, executor, "source"):
             pass
     for name, spec in specs.items():
@@ -88,7 +86,8 @@ def make_source(home: Path, shape: Triple, shard: Triple, chunk: Triple, count: 
 
 
 def _write_source(home: Path, seed: int, box: Box) -> None:
-    found: dict[str, NDArray[Any]] = {"image": volume.image(_tile, box, seed), "labels": volume.labels(_tile, box)}
+    tile = _tile(home)
+    found: dict[str, NDArray[Any]] = {"image": volume.image(tile, box, seed), "labels": volume.labels(tile, box)}
     for name, data in found.items():
         ome_zarr.write(ome_zarr.open_level(home / SOURCES[name], writable=True), box, data)
 
@@ -102,16 +101,16 @@ def make_affinities(home: Path, shape: Triple, shard: Triple, chunk: Triple, cou
     with np.load(home / TILE) as archive:
         strength = float(archive["strength"])
     boxes = dict(enumerate(Lattice(shape, shard)))
-    with processes(count, partial(_take, home)) as executor:
-        for _ in finished(partial(_write_affinities, store, strength, seed), boxes, executor, "affinities"):
+    with processes(count) as executor:
+        for _ in finished(partial(_write_affinities, home, store, strength, seed), boxes, executor, "affinities"):
             pass
     described = {"offsets": [list(offset) for offset in NEAREST_OFFSETS], "weights": "", "convention": "made of truth"}
     made = markers.fingerprint(shape, seed, strength, markers.file_fingerprint(home / TILE))
     ome_zarr.finish(store, spec, described | {"fingerprint": made})
 
 
-def _write_affinities(store: Path, strength: float, seed: int, box: Box) -> None:
-    found = volume.affinities(_tile, box, strength, seed)
+def _write_affinities(home: Path, store: Path, strength: float, seed: int, box: Box) -> None:
+    found = volume.affinities(_tile(home), box, strength, seed)
     ome_zarr.write(ome_zarr.open_level(store, writable=True), box, found)
 
 

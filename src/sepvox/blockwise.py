@@ -158,10 +158,22 @@ class Blockwise:
 def fill_pyramid(step: Blockwise, store: Place, spec: Spec, executor: Executor | None = None) -> None:
     """Fill the coarser levels of a step's store, whose blocks are done; it goes on where it was interrupted."""
     for level in range(1, len(spec.pyramid())):
-        name = f"{store.name}-{level}"
-        blocks = ome_zarr.level_blocks(spec, level)
-        filling = Blockwise(step.step, blocks, step.done / name, step.fingerprint, step.blocks / name)
+        filling = _of_level(step, store, spec, level)
         filling.run(Part(0, 1), partial(ome_zarr.fill_block, store, spec, level), executor)
+
+
+def forget_pyramid(step: Blockwise, store: Place, spec: Spec) -> None:
+    """Remove the markers of `fill_pyramid`: a store that is completed once more is read and filled once more."""
+    for level in range(1, len(spec.pyramid())):
+        filling = _of_level(step, store, spec, level)
+        storage.remove(filling.blocks)
+        storage.remove(filling.done)
+
+
+def _of_level(step: Blockwise, store: Place, spec: Spec, level: int) -> Blockwise:
+    name = f"{store.name}-{level}"
+    blocks = ome_zarr.level_blocks(spec, level)
+    return Blockwise(step.step, blocks, step.done / name, step.fingerprint, step.blocks / name)
 
 
 def processes(count: int) -> contextlib.AbstractContextManager[Executor | None]:

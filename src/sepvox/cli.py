@@ -67,7 +67,9 @@ def main() -> None:
 
 def _usage(error: Any) -> None:
     if type(error).__name__ == "NoArgsIsHelpError":
-        error.show()
+        # With rich, typer has printed it already.
+        if error.format_message():
+            error.show()
         sys.exit(2)
     command = error.ctx.command_path if error.ctx else "sepvox"
     _fail(f"{error.format_message().rstrip('.')}; `{command} --help` lists what it takes")

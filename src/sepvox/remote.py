@@ -19,7 +19,8 @@ from typing import Any
 
 from sepvox.errors import AccessError, DeniedError
 
-# Seconds. A server that is not there is asked twice, so that this is known within seconds.
+# Seconds. A server that is not there is asked twice, so that this is known within seconds; one that takes a connection and
+# never answers is given up after minutes.
 CONNECT, ANSWER = 4, 20
 TRIES = 2
 # One that closes connections, or asks to be asked less often, as where many jobs use one bucket: ten seconds of waiting.

@@ -37,6 +37,9 @@ def test_a_command_line_that_cannot_be_is_one_line(monkeypatch, capsys, argument
 
 
 def test_no_argument_shows_what_there_is(monkeypatch, capsys):
-    status, text = said(monkeypatch, capsys)
-    assert status == 2
-    assert "prepare" in text + capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["sepvox"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    found = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "prepare" in found.out + found.err

@@ -324,14 +324,18 @@ class _Recording(ThreadPoolExecutor):
 
 def test_relabel_does_not_send_its_table_with_each_block(run, monkeypatch):
     folder, results, layout = run
-    executor = _Recording()
+    executors: list[_Recording] = []
 
-    monkeypatch.setattr(relabel_step, "processes", lambda _: executor)
+    def processes(_):
+        executors.append(_Recording())
+        return executors[-1]
+
+    monkeypatch.setattr(relabel_step, "processes", processes)
     shutil.rmtree(layout.segmentation("main", "v"))
     relabel(configured(folder), results, "v")
     table = np.load(layout.lookup_tables("main", "v"))["fragments"].tobytes()
-    assert len(executor.sent) == len(Lattice(SHAPE, SHARD))
-    assert not any(table in sent for sent in executor.sent)
+    assert len(executors[0].sent) == len(Lattice(SHAPE, SHARD))
+    assert not any(table in sent for executor in executors for sent in executor.sent)
 
 
 def test_cells_of_the_region_graph_that_were_removed_are_made_again(run):

@@ -1,7 +1,7 @@
 """Blocks in one U-Net (Gonda et al. 2018), beside any experiment: `snakemake --cores N study_blocks`.
 
 The study is an experiment like any other, so its jobs are those of a workflow of its own, which this rule runs. On a
-cluster give its file to --configfile instead: the jobs are then the cluster's, not one of it.
+cluster give its file to --configfile too: the jobs are then the cluster's, not one of it.
 """
 
 from sepvox.studies.blocks import read_study

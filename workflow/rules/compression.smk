@@ -11,6 +11,8 @@ STUDY_RESULTS["study_compression"] = f"Table:          {COMPRESSION_LAYOUT.study
 
 
 rule study_compression:
+    input:
+        [layout.report()] if is_the_experiment(COMPRESSION.dense) else [],
     output:
         COMPRESSION_LAYOUT.study("table.csv"),
     log:

@@ -12,13 +12,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sepvox import storage
 from sepvox.blocks import Part
 from sepvox.config import load
 from sepvox.errors import SepvoxError
 from sepvox.experiments.base import MAIN
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
+from sepvox.storage import place
 from sepvox.versions import VERSIONS
 
 # Rules call `sepvox`; it stands beside the Python that runs Snakemake, whether its environment is activated or not.
@@ -134,7 +134,7 @@ def refuse_unreachable_stores():
     """Refuse an address of `stores` that cannot be reached, or that does not let us in."""
     if experiment.stores is not None and workflow.is_main_process:
         try:
-            storage.place(experiment.stores).exists()
+            place(experiment.stores).exists()
         except SepvoxError as error:
             refuse(f"{CONFIG}: stores: {error}")
 

@@ -54,10 +54,9 @@ def nested_workflow(config):
     """The command of a workflow of its own, on another experiment, with what joins it to the next command."""
     if is_the_experiment(config):
         return lambda wildcards, output: ""
-    return lambda wildcards, output, threads: f"snakemake --cores {threads} " + shlex.join(
-        # Its end would remove the locks of this one too. Steps have locks of their own.
-        ["--nolock", "--snakefile", str(workflow.main_snakefile), "--configfile", str(config)]
-    ) + " &&"
+    # Its end would remove the locks of this one too. Steps have locks of their own.
+    options = shlex.join(["--nolock", "--snakefile", str(workflow.main_snakefile), "--configfile", str(config)])
+    return lambda wildcards, output, threads: f"snakemake --cores {threads} {options} &&"
 
 
 def where_the_studies_are():

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sepvox import markers, ome_zarr, storage
 from sepvox.blocks import Box, Lattice, Part, triple
-from sepvox.blockwise import Blockwise, fill_pyramid
+from sepvox.blockwise import Blockwise, fill_pyramid, forget_pyramid
 from sepvox.errors import InputError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
@@ -243,6 +243,7 @@ def _write(experiment: NeuronsExperiment, layout: Layout, volume: str, made: str
 def _finish_store(step: Blockwise, store: Place, spec: Spec, attributes: dict[str, Any]) -> None:
     fill_pyramid(step, store, spec)
     ome_zarr.complete(store, spec, attributes)
+    forget_pyramid(step, store, spec)
 
 
 def _corners(box: Box) -> tuple[Any, Any]:

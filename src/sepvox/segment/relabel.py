@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, Part, fitting_block, triple
-from sepvox.blockwise import Blockwise, fill_pyramid, processes
+from sepvox.blockwise import Blockwise, fill_pyramid, forget_pyramid, processes
 from sepvox.errors import StaleError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.ome_zarr import Spec
@@ -104,5 +104,6 @@ def finish(
         with processes(experiment.segment.processes) as executor:
             fill_pyramid(job.step, job.store, job.spec, executor)
         ome_zarr.complete(job.store, job.spec, described)
+        forget_pyramid(job.step, job.store, job.spec)
 
     job.step.finish(complete)
