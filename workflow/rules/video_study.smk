@@ -4,7 +4,9 @@ from sepvox.studies.video_classification.settings import read_study
 
 VIDEO = study_settings("video", read_study)
 VIDEO_LAYOUT = Layout(RESULTS / VIDEO.experiment)
-STUDY_RESULTS["study_video"] = f"Table:          {VIDEO_LAYOUT.study('table.csv')}, its figure in {VIDEO_LAYOUT.figures()}"
+STUDY_RESULTS["study_video"] = (
+    f"Table:          {VIDEO_LAYOUT.study('table.csv')}, its figure in {VIDEO_LAYOUT.figures()}"
+)
 
 
 def video_unit_settings(wildcards):
