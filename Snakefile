@@ -2,6 +2,7 @@
 
 snakemake --cores 2                                      the embedded phantom (configs/demo.yaml)
 snakemake --cores 2 --configfile configs/fib25.yaml      another experiment
+snakemake --cores 2 study_toy                            one of the papers' experiments
 """
 
 import atexit
@@ -24,6 +25,12 @@ include: "workflow/rules/predict.smk"
 include: "workflow/rules/segment.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/study_settings.smk"
+include: "workflow/rules/toy.smk"
+include: "workflow/rules/blocks.smk"
+include: "workflow/rules/compression.smk"
+include: "workflow/rules/video_mnist.smk"
+include: "workflow/rules/video.smk"
 
 
 check_inputs()
@@ -39,7 +46,7 @@ rule all:
 
 # At exit, so that these lines are the last ones, after Snakemake's own.
 onsuccess:
-    atexit.register(print, where_the_results_are())
+    atexit.register(print, where_the_studies_are() or where_the_results_are())
 
 
 onerror:

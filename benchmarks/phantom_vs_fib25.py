@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from benchmarks.degraded import borders
 from sepvox.prepare.phantoms.em import em_phantom
 from sepvox.prepare.settings import EMPhantomSettings
 
@@ -38,13 +39,7 @@ SMALLEST = 1000
 
 def depths(labels: NDArray[np.uint32]) -> NDArray[np.float32]:
     """Distance of every voxel to the nearest border voxel, in voxels, float32 (z, y, x)."""
-    border = np.zeros(labels.shape, bool)
-    for axis in range(3):
-        a, b = np.moveaxis(labels, axis, 0), np.moveaxis(border, axis, 0)
-        differs = a[1:] != a[:-1]
-        b[1:] |= differs
-        b[:-1] |= differs
-    distance: NDArray[np.float32] = distance_transform_edt(~border).astype(np.float32)
+    distance: NDArray[np.float32] = distance_transform_edt(~borders(labels)).astype(np.float32)
     return distance
 
 

@@ -19,7 +19,7 @@ from benchmarks.faults.experiment import CHANGES, ROOT, configure, make_inputs
 from benchmarks.faults.processes import Ended, WrongEndError, start, walk, warm
 
 # What a killed process leaves beside its files, and what is set aside: nothing ever reads it.
-LEFT_OVER = re.compile(r"\.tmp$|\.partial$|/locks/|/\.lock$|\.stale/")
+LEFT_OVER = re.compile(r"\.tmp$|\.partial$|/locks/|/\.?lock$|\.stale/")
 
 Files = dict[str, bytes]
 

@@ -187,7 +187,7 @@ def fitting_block(
             block.append(int(wanted[axis]))
         else:
             raise ConfigError(
-                f"{key}: axis {'zyx'[axis]} is {wanted[axis]}; it must be a multiple of {math.lcm(least, *covering)}, or cover the volume's {shape[axis]}"
+                f"{key}: axis {'zyx'[axis]} is {wanted[axis]}; it must be a multiple of {math.lcm(least, *covering)}, the cells and shards that it is made of"
             )
     return triple(block)
 

@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from sepvox import markers, storage
+from sepvox import markers, ome_zarr, storage
 from sepvox.blocks import Box, Lattice, Part
 from sepvox.errors import StoreError
+from sepvox.ome_zarr import Spec
 from sepvox.storage import Place
 
 K = TypeVar("K")
@@ -39,7 +41,7 @@ class Blockwise:
     lattice : Lattice
         The blocks.
     done : Path
-        Folder of this step's markers and locks.
+        Folder of this step's markers and lock.
     fingerprint : str
         Of everything the blocks depend on.
     elsewhere : Place or None
@@ -64,10 +66,7 @@ class Blockwise:
         declared outputs before an attempt does not reach it.
         """
         made_with = self.blocks / "store.json"
-        with contextlib.ExitStack() as locks:
-            # In one order for all, so that of two processes that begin at once one goes on.
-            for lock in sorted({self.done / "locks" / "create", *self.done.glob("locks/*")}):
-                locks.enter_context(markers.locked(lock))
+        with markers.locked(self._lock):
             if not (markers.is_done(made_with, self.fingerprint) and store.exists()):
                 if store.exists() and (made_with.exists() or (store / "zarr.json").exists()):
                     markers.set_aside(store, restart, "made with other settings or from other input")
@@ -77,7 +76,7 @@ class Blockwise:
             markers.mark(self.done / "create.json", self.fingerprint)
 
     def forget(self) -> None:
-        """Remove every marker of this step but those of locks."""
+        """Remove every marker of this step."""
         for folder in (self.blocks, self.done / "blocks"):
             storage.remove(folder)
         for old in self.done.glob("*.json"):
@@ -101,14 +100,19 @@ class Blockwise:
 
         Blocks run in this thread, or side by side in `executor`. One whose data `is_there` does not find is done again.
         """
-        with markers.locked(self.done / "locks" / f"{part.index}-{part.count}"):
+        with markers.locked(self._lock, part.of(len(self.lattice))):
+            if (self.blocks / "store.json").exists():
+                # It may have been laid out for other settings since the caller looked.
+                self.check_created()
             for index in part.of(len(self.lattice)):
                 if not is_there(self.lattice.box(index)):
                     self.forget_block(index)
             boxes = {index: self.lattice.box(index) for index in self.unfinished(part)}
-            for index in boxes:
-                # Else a kill between data and marker would leave new data under the marker of other settings.
-                self.forget_block(index)
+            # Else a kill between data and marker would leave new data under the marker of other settings.
+            markers_of_others = storage.sizes(self.blocks, [self._name(index) for index in boxes])
+            for index, size in zip(boxes, markers_of_others, strict=True):
+                if size:
+                    self.forget_block(index)
             total = sum(box.size for box in boxes.values())
             with tqdm(total=total, unit="voxel", unit_scale=True, desc=self.step, mininterval=1) as bar:
                 for index in finished(work, boxes, executor, self.step):
@@ -124,7 +128,8 @@ class Blockwise:
 
     def finish(self, complete: Callable[[], None]) -> None:
         """Check that every block is done, complete the store and mark the step as finished."""
-        with markers.locked(self.done / "locks" / "finish"):
+        behind = len(self.lattice)
+        with markers.locked(self._lock, range(behind, behind + 1)):
             self.check_done()
             complete()
             markers.mark(self.done / "finish.json", self.fingerprint)
@@ -141,29 +146,45 @@ class Blockwise:
         """Let a block be done again."""
         storage.remove(self.blocks / self._name(index))
 
+    @property
+    def _lock(self) -> Path:
+        """The lock of all blocks and, behind them, of `finish`."""
+        return self.done / "lock"
+
     def _name(self, index: int) -> str:
         return f"{index}.json"
 
 
-def processes(
-    count: int, begin: Callable[[], None] | None = None
-) -> contextlib.AbstractContextManager[Executor | None]:
-    """An executor of `count` processes, or None for one; each calls `begin` once, before its first block.
+def fill_pyramid(step: Blockwise, store: Place, spec: Spec, executor: Executor | None = None) -> None:
+    """Fill the coarser levels of a step's store, whose blocks are done; it goes on where it was interrupted."""
+    for level in range(1, len(spec.pyramid())):
+        filling = _of_level(step, store, spec, level)
+        filling.run(Part(0, 1), partial(ome_zarr.fill_block, store, spec, level), executor)
+
+
+def forget_pyramid(step: Blockwise, store: Place, spec: Spec) -> None:
+    """Remove the markers of `fill_pyramid`: a store that is completed once more is read and filled once more."""
+    for level in range(1, len(spec.pyramid())):
+        filling = _of_level(step, store, spec, level)
+        storage.remove(filling.blocks)
+        storage.remove(filling.done)
+
+
+def _of_level(step: Blockwise, store: Place, spec: Spec, level: int) -> Blockwise:
+    name = f"{store.name}-{level}"
+    blocks = ome_zarr.level_blocks(spec, level)
+    return Blockwise(step.step, blocks, step.done / name, step.fingerprint, step.blocks / name)
+
+
+def processes(count: int) -> contextlib.AbstractContextManager[Executor | None]:
+    """An executor of `count` processes, or None for one.
 
     They are spawned, not forked: zarr keeps an event-loop thread, which a fork would leave in an unknown state.
     """
     if count == 1:
-        if begin is not None:
-            begin()
         return contextlib.nullcontext()
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(os.getpid(), begin))
-
-
-def _begin(parent: int, begin: Callable[[], None] | None) -> None:
-    _end_with(parent)
-    if begin is not None:
-        begin()
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_end_with, initargs=(os.getpid(),))
 
 
 def _end_with(parent: int) -> None:

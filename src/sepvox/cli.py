@@ -6,7 +6,7 @@ line on standard error and exit status 2.
 
 import errno
 import sys
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -22,6 +22,8 @@ MENDS = {
     errno.EEXIST: "a file stands where a folder is needed: move it, or give another path",
     errno.EMFILE: "allow more open files (ulimit -n) or use fewer processes",
 }
+# What typer raises for a command line that it cannot take.
+USAGE_ERROR: type[Exception] = cast(type[Exception], typer.BadParameter.__mro__[1])
 SMALLER = "make prepare.shard, cells or processes of the experiment smaller, or take a machine with more memory"
 
 app = typer.Typer(
@@ -44,7 +46,9 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 def main() -> None:
     """Entry point of `sepvox`."""
     try:
-        app()
+        status = app(standalone_mode=False)
+    except USAGE_ERROR as error:
+        _usage(error)
     except SepvoxError as error:
         _fail(str(error))
     except MemoryError as error:
@@ -56,6 +60,19 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         mend = MENDS.get(error.errno, "free space or check permissions")
         _fail(str(StoreError(f"{where}{error.strerror}; {mend}, then run the same command again")))
+    else:
+        # typer.Exit, raised by a verb, comes back as its number.
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage(error: Any) -> None:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        # With rich, typer has printed it already.
+        if error.format_message():
+            error.show()
+        sys.exit(2)
+    command = error.ctx.command_path if error.ctx else "sepvox"
+    _fail(f"{error.format_message().rstrip('.')}; `{command} --help` lists what it takes")
 
 
 def _fail(message: str) -> None:

@@ -18,6 +18,7 @@ from sepvox.nets.build import build
 from sepvox.nets.compress import Budget, CompressedConvolution
 from sepvox.nets.describe import describe
 from sepvox.nets.model_config import read_network, write_model_config
+from sepvox.text_table import text_table
 
 WEIGHTS = "best.safetensors"
 REPORT = "compression.json"
@@ -149,14 +150,12 @@ def render(found: Compression) -> str:
         )
         for row in found.convolutions
     ]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (header, *rows)]
     facts = [
         ("parameters", _change(*found.parameters)),
         ("MACs per output voxel", _change(*found.macs_per_output_voxel)),
         ("weights", str(found.output / WEIGHTS)),
     ]
-    return "\n".join([*table, "", *(f"{key:<22}{value}" for key, value in facts)])
+    return "\n".join([text_table(header, rows), "", *(f"{key:<22}{value}" for key, value in facts)])
 
 
 def _change(before: float, after: float) -> str:

@@ -142,6 +142,26 @@ class Layout:
         """One video of each class, frame by frame."""
         return self.root / "videos" / "contact-sheet.png"
 
+    def learning_rates(self) -> Path:
+        """The learning rates that a study chose."""
+        return self.root / "learning_rates.json"
+
+    def accuracy(self, model: str) -> Path:
+        """Accuracy of a classifier on test videos."""
+        return self.root / "outputs" / model / "accuracy.json"
+
+    def video_index(self) -> Path:
+        """What was found in folders of videos."""
+        return self.root / "videos" / "index.json"
+
+    def result(self, unit: str) -> Path:
+        """What a unit of a study, a model that is trained and tested by itself, came to."""
+        return self.model(unit) / "result.json"
+
+    def streams(self, network: str) -> Path:
+        """What the streams of a network's first layer see."""
+        return self.figures() / f"streams-{network}.png"
+
     def report(self) -> Path:
         return self.root / "report" / "index.html"
 
@@ -154,6 +174,10 @@ class Layout:
 
     def figures(self) -> Path:
         return self.root / "report" / "figures"
+
+    def study(self, file: str) -> Path:
+        """A file of a study's report."""
+        return self.root / "report" / file
 
     def step(self, step: str, *names: str) -> Path:
         """Folder of the markers and locks of a step."""

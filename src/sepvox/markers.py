@@ -7,10 +7,14 @@ stale         a marker or store with another fingerprint; it is moved aside to N
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import socket
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +44,8 @@ def file_fingerprint(path: Path) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; renamed onto `path` on success, removed on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # On a network file system processes of several machines may have the same number.
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -117,7 +122,34 @@ def read_arrays(path: Path, step: str, *names: str) -> dict[str, NDArray[Any]]:
         raise StoreError(f"{path}: missing; run {step} first") from None
     # Damage shows up in any layer below: the archive, its compression, the header of an array.
     except Exception as error:
+        if not _is_damage(error, path):
+            raise
         raise StoreError(f"{path}: damaged ({error}); remove it and run {step} again") from None
+
+
+def checksums(path: Path, step: str, *names: str) -> list[int]:
+    """CRC-32 of arrays of an .npz file, without reading them; errors are those of `read_arrays`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [archive.getinfo(f"{name}.npy").CRC for name in names]
+    except FileNotFoundError:
+        raise StoreError(f"{path}: missing; run {step} first") from None
+    except Exception as error:
+        if not _is_damage(error, path):
+            raise
+        raise StoreError(f"{path}: damaged ({error}); remove it and run {step} again") from None
+
+
+def _is_damage(error: Exception, path: Path) -> bool:
+    """Whether an archive itself is why it could not be read, and not this machine's memory, disk or network."""
+    if isinstance(error, OSError):
+        # A damaged archive sends its reader to places before the file.
+        return error.errno in (None, errno.EINVAL)
+    if isinstance(error, MemoryError):
+        # A damaged header can ask for any amount.
+        with contextlib.suppress(zipfile.BadZipFile, zlib.error), zipfile.ZipFile(path) as archive:
+            return archive.testzip() is not None
+    return True
 
 
 def claim(path: Path, content: Any) -> Any:
@@ -169,18 +201,28 @@ def set_aside(path: Place, restart: bool, why: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, items: range | None = None) -> Iterator[None]:
     """Hold an exclusive lock on `path`, which is created where it is missing and released when the process ends.
+
+    Parameters
+    ----------
+    items : range, optional
+        Lock these only, so that processes with others can hold theirs; all by default.
 
     Raises
     ------
     StoreError
         If another process holds it.
     """
+    if items is not None and not items:
+        yield
+        return
+    # A byte stands for an item; no length means all bytes from the first on.
+    first, length = (0, 0) if items is None else (items.start, len(items))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, first)
         except BlockingIOError:
             raise StoreError(
                 f"{path}: another sepvox process is writing here; wait until it ends, or stop it"

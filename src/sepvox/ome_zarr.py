@@ -113,7 +113,17 @@ def create_array(
 def finish(
     path: Place, spec: Spec, attributes: dict[str, Any], windows: Sequence[tuple[float, float, float, float]] = ()
 ) -> None:
-    """Fill the coarser levels and write the group's metadata.
+    """Fill the coarser levels and write the group's metadata (`complete`)."""
+    for level in range(1, len(spec.pyramid())):
+        for box in level_blocks(spec, level):
+            fill_block(path, spec, level, box)
+    complete(path, spec, attributes, windows)
+
+
+def complete(
+    path: Place, spec: Spec, attributes: dict[str, Any], windows: Sequence[tuple[float, float, float, float]] = ()
+) -> None:
+    """Write the metadata of a store whose levels are filled.
 
     Parameters
     ----------
@@ -123,11 +133,8 @@ def finish(
         How viewers show the channels, each in grey; none for channels that are affinities or probabilities, the first
         three of which are red, green and blue.
     """
-    levels = spec.pyramid()
-    for level in range(1, len(levels)):
-        _fill_level(path, level, spec)
     name = path.name.removesuffix(".zarr")
-    ome = ome_metadata.described(name, [g for _, g in levels], spec.channels or (), spec.labels, windows)
+    ome = ome_metadata.described(name, [g for _, g in spec.pyramid()], spec.channels or (), spec.labels, windows)
     # zarr would refuse to write a group over its arrays, or remove them.
     group = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "sepvox": attributes}}
     markers.write_json(path / "zarr.json", group)
@@ -146,7 +153,7 @@ def open_level(path: Place, level: int = 0, writable: bool = False) -> zarr.Arra
             array = zarr.open_array(
                 storage.zarr_store(path / str(level), writable), mode="r+" if writable else "r", zarr_format=3
             )
-    except (FileNotFoundError, KeyError, ValueError, OSError) as error:
+    except (FileNotFoundError, KeyError, ValueError) as error:
         raise StoreError(
             f"{path}: no readable level {level} ({type(error).__name__}); remove it and run the step that makes it again"
         ) from None
@@ -209,11 +216,16 @@ def read(array: zarr.Array[Any], box: Box, channels: int | None = None) -> Array
     try:
         with reached(folder):
             return np.asarray(array[(*leading, *box.slices)])
-    except AccessError:
+    except (AccessError, OSError):
+        # It is the disk or the network that fails; the data may be whole.
         raise
     except Exception as error:
+        where = _damaged(array, box, channels)
+        if where is None:
+            # Piece by piece it can be read: what is wrong is elsewhere, as where memory does not suffice for all at once.
+            raise
         raise StoreError(
-            f"{folder}: {_damaged(array, box, channels)} is damaged ({type(error).__name__}: {error}); remove {folder.parent} and run the step that makes it again"
+            f"{folder}: {where} is damaged ({type(error).__name__}: {error}); remove {folder.parent} and run the step that makes it again"
         ) from None
 
 
@@ -235,8 +247,10 @@ def write(array: zarr.Array[Any], box: Box, data: Array) -> None:
         with reached(folder, writing=True):
             try:
                 array[(*leading, *box.slices)] = data
-            except ValueError:
-                # zarr reads a shard before it replaces it, and fails on one that was cut short.
+            except (AccessError, MemoryError, OSError):
+                raise
+            except Exception:
+                # zarr reads a shard before it replaces it, and fails on one that is damaged.
                 for shard in shards:
                     storage.remove(folder / shard)
                 array[(*leading, *box.slices)] = data
@@ -255,7 +269,8 @@ def _shards(array: zarr.Array[Any], box: Box) -> list[str]:
     return ["/".join([*prefix, str(z), str(y), str(x)]) for z, y, x in product(*ranges)]
 
 
-def _damaged(array: zarr.Array[Any], box: Box, channels: int | None) -> str:
+def _damaged(array: zarr.Array[Any], box: Box, channels: int | None) -> str | None:
+    """The first chunk that cannot be read; None where all can."""
     leading = (slice(channels),) * (array.ndim - 3)
     shape = array.shape[-3:]
     for chunk in Lattice(triple(shape), triple(array.chunks[-3:])):
@@ -265,16 +280,21 @@ def _damaged(array: zarr.Array[Any], box: Box, channels: int | None) -> str:
                 array[(*leading, *part.slices)]
             except Exception:
                 return f"the chunk at z y x = {chunk.begin}"
-    return f"box {box.begin} to {box.end}"
+    return None
 
 
-def _fill_level(path: Place, level: int, spec: Spec) -> None:
+def level_blocks(spec: Spec, level: int) -> Lattice:
+    """What `fill_block` takes, one at a time: the shards of a level."""
+    return Lattice(spec.pyramid()[level][0], spec.shard)
+
+
+def fill_block(path: Place, spec: Spec, level: int, box: Box) -> None:
+    """Fill one shard of a coarser level from the level below it, which is filled."""
     fine, coarse = open_level(path, level - 1), open_level(path, level, writable=True)
     factors = triple([-(-f // c) for f, c in zip(fine.shape[-3:], coarse.shape[-3:], strict=True)])
     reduce: Callable[[Array], Array] = mode if spec.labels else mean_as(np.dtype(spec.dtype))
-    for box in Lattice(triple(coarse.shape[-3:]), spec.shard):
-        source = Box(
-            triple([b * f for b, f in zip(box.begin, factors, strict=True)]),
-            triple([e * f for e, f in zip(box.end, factors, strict=True)]),
-        ).clip(Box.of(fine.shape[-3:]))
-        write(coarse, box, downsample(read(fine, source), factors, reduce))
+    source = Box(
+        triple([b * f for b, f in zip(box.begin, factors, strict=True)]),
+        triple([e * f for e, f in zip(box.end, factors, strict=True)]),
+    ).clip(Box.of(fine.shape[-3:]))
+    write(coarse, box, downsample(read(fine, source), factors, reduce))

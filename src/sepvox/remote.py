@@ -19,9 +19,14 @@ from typing import Any
 
 from sepvox.errors import AccessError, DeniedError
 
-# Seconds. A request is made again three times at most, so that a server that is not there is known within seconds.
+# Seconds. A server that is not there is asked twice, so that this is known within seconds; one that takes a connection and
+# never answers is given up after minutes.
 CONNECT, ANSWER = 4, 20
 TRIES = 2
+# One that closes connections, or asks to be asked less often, as where many jobs use one bucket: ten seconds of waiting.
+PATIENCE = 8
+# Requests at one time: their answers are held together.
+AT_ONCE = 256
 
 _CLIENTS = ("aiobotocore", "aiohttp", "botocore", "fsspec", "s3fs")
 _LOGINS = ("CredentialRetrievalError", "NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")
@@ -111,7 +116,11 @@ class Remote:
             ask = getattr(self.files, method)
 
             async def all_answers() -> list[Any]:
-                return await asyncio.gather(*(ask((self / name).path) for name in names), return_exceptions=True)
+                found: list[Any] = []
+                for begin in range(0, len(names), AT_ONCE):
+                    some = (ask((self / name).path) for name in names[begin : begin + AT_ONCE])
+                    found += await asyncio.gather(*some, return_exceptions=True)
+                return found
 
             answers: list[Any] = sync(self.files.loop, all_answers)
             for answer in answers:
@@ -178,7 +187,7 @@ def filesystem(scheme: str, asynchronous: bool) -> Any:
     files = fsspec.filesystem(
         scheme, asynchronous=asynchronous, skip_instance_cache=True, use_listings_cache=False, **options
     )
-    files.retries = TRIES
+    files.retries = PATIENCE
     if asynchronous:
         # Only those of callers that wait close their connections by themselves.
         atexit.register(_close, files)

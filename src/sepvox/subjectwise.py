@@ -55,8 +55,9 @@ class Subjectwise:
             If another process works on this part, or a worker process was killed.
         """
         names = list(self.fingerprints)
-        mine = [names[index] for index in part.of(len(names))]
-        with markers.locked(self.done / "locks" / f"{part.index}-{part.count}"):
+        indices = part.of(len(names))
+        mine = [names[index] for index in indices]
+        with markers.locked(self.done / "lock", indices):
             slice_marker = self.done / f"{part.index}-{part.count}.json"
             open_ = [name for name in mine if not self.is_done(name)]
             if open_:

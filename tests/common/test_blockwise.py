@@ -106,7 +106,7 @@ def test_second_process_on_the_same_slice_is_refused(tmp_path):
     blockwise.create(tmp_path / "store", lay_out(tmp_path), restart=False)
     context = multiprocessing.get_context("spawn")
     ready, release = context.Event(), context.Event()
-    holder = context.Process(target=_hold, args=(tmp_path / "done/locks/0-1", ready, release))
+    holder = context.Process(target=_hold, args=(tmp_path / "done/lock", ready, release))
     holder.start()
     try:
         assert ready.wait(30)
@@ -116,6 +116,31 @@ def test_second_process_on_the_same_slice_is_refused(tmp_path):
         assert (tmp_path / "done/blocks/0.json").exists(), "a refused run changed something"
         with pytest.raises(StoreError, match="another sepvox process is writing here"):
             blockwise.create(tmp_path / "store", lay_out(tmp_path), restart=True)
+    finally:
+        release.set()
+        holder.join()
+
+
+def _hold_blocks(path: Path, blocks: range, ready, release) -> None:
+    with markers.locked(path, blocks):
+        ready.set()
+        release.wait(30)
+
+
+def test_slices_of_another_count_that_share_a_block_are_refused_and_others_run_side_by_side(tmp_path):
+    blockwise = step(tmp_path)
+    blockwise.create(tmp_path / "store", lay_out(tmp_path), restart=False)
+    context = multiprocessing.get_context("spawn")
+    ready, release = context.Event(), context.Event()
+    held = Part(1, 4).of(len(LATTICE))
+    holder = context.Process(target=_hold_blocks, args=(tmp_path / "done/lock", held, ready, release))
+    holder.start()
+    try:
+        assert ready.wait(30)
+        with pytest.raises(StoreError, match="another sepvox process is writing here"):
+            blockwise.run(Part(0, 2), lambda _: None)
+        blockwise.run(Part(1, 2), lambda _: None)
+        assert sorted(blockwise.unfinished(Part(0, 1))) == list(Part(0, 2).of(len(LATTICE)))
     finally:
         release.set()
         holder.join()

@@ -92,7 +92,9 @@ def test_every_rule_of_em_stands_in_the_table_of_steps():
     section = (ROOT / "docs/methods.md").read_text().partition("## Steps")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("| ")]
     listed = [rule for row in rows[2:] for rule in row[3].split(", ")]
-    parts = [path.read_text().partition("\nelse:")[0] for path in (ROOT / "workflow/rules").glob("*.smk")]
+    studies = ("toy", "video_mnist", "video", "blocks", "compression")
+    files = [path for path in (ROOT / "workflow/rules").glob("*.smk") if path.stem not in studies]
+    parts = [path.read_text().partition("\nelse:")[0] for path in files]
     calls = dict(re.findall(r"^ *rule (\w+):.*?\"sepvox ([a-z-]+) ", "\n".join(parts), flags=re.MULTILINE | re.DOTALL))
     assert sorted(listed) == sorted(calls)
     verbs = {rule: row[0].split()[0] for row in rows[2:] for rule in row[3].split(", ")}

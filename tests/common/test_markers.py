@@ -1,5 +1,6 @@
 """Small files: the first of several writers decides, and damage is one line that says what to do."""
 
+import errno
 import multiprocessing
 from pathlib import Path
 
@@ -60,3 +61,36 @@ def test_missing_and_lacking_files_say_what_to_run(tmp_path):
         markers.read_json(tmp_path / "b.json", step="`sepvox x`")
     with pytest.raises(StoreError, match=r"a\.json: has no `scoring`; mend it so"):
         markers.read_json(tmp_path / "a.json", "scoring", mend="mend it so")
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("900 GiB"), OSError(errno.EMFILE, "Too many open files"), OSError(errno.EIO, "I/O")]
+)
+def test_a_machine_that_fails_is_not_taken_for_damage(tmp_path, monkeypatch, error):
+    path = tmp_path / "a.npz"
+    markers.write_arrays(path, ids=np.arange(9))
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(np, "load", fails)
+    with pytest.raises(type(error)):
+        markers.read_arrays(path, "it", "ids")
+    if isinstance(error, MemoryError):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 255
+        path.write_bytes(content)
+        with pytest.raises(StoreError, match="damaged"):
+            markers.read_arrays(path, "it", "ids")
+
+
+def test_checksums_tell_arrays_apart(tmp_path):
+    for name, ids in (("a", np.arange(9)), ("b", np.arange(9)), ("c", np.arange(1, 10))):
+        markers.write_arrays(tmp_path / f"{name}.npz", ids=ids, other=np.arange(3))
+    a, b, c = (markers.checksums(tmp_path / f"{name}.npz", "it", "ids", "other") for name in "abc")
+    assert a == b
+    assert (a[0] != c[0], a[1] == c[1]) == (True, True)
+    with pytest.raises(StoreError, match="missing"):
+        markers.checksums(tmp_path / "d.npz", "it", "ids")
+    with pytest.raises(StoreError, match="damaged"):
+        markers.checksums(tmp_path / "a.npz", "it", "none")

@@ -176,7 +176,7 @@ def test_a_slice_is_done_by_one_process_at_a_time(tmp_path):
         "import sys; from pathlib import Path; from sepvox import markers\n"
         "with markers.locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
-    lock = tmp_path / "done/locks/0-1"
+    lock = tmp_path / "done/lock"
     with subprocess.Popen(
         [sys.executable, "-c", program, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:

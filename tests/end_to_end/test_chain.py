@@ -87,8 +87,16 @@ def test_fragments_and_segmentation_are_byte_identical_for_every_block(small, tm
         for name in files:
             assert (layout.root / name).read_bytes() == (results / "small" / name).read_bytes(), name
     expected, found = (np.load(root.lookup_tables("main", "judge")) for root in (layout, Layout(results / "small")))
-    for name in ("fragments", "sizes", "thresholds", "tables"):
-        assert np.array_equal(expected[name], found[name]), name
+    assert "table_0" in expected.files
+    assert expected.files == found.files
+    for name in expected.files:
+        if name != "fingerprint":
+            assert np.array_equal(expected[name], found[name]), name
+
+
+def every_table(layout: Layout) -> np.ndarray:
+    with np.load(layout.lookup_tables("main", "judge")) as found:
+        return np.stack([found[f"table_{index}"] for index in range(len(found["thresholds"]))])
 
 
 def test_mean_backend_gives_one_segmentation_whatever_its_cells(small, tmp_path):
@@ -102,10 +110,10 @@ def test_mean_backend_gives_one_segmentation_whatever_its_cells(small, tmp_path)
         agglomerate = EXPERIMENT["segment"]["agglomerate"] | {"backend": "mean"} | changes
         config = write(results, EXPERIMENT | {"segment": EXPERIMENT["segment"] | {"agglomerate": agglomerate}})
         segment(load(config), results, "judge")
-        tables.append(np.load(root.lookup_tables("main", "judge"))["tables"])
+        tables.append(every_table(root))
     np.testing.assert_array_equal(*tables)
     assert len({len(np.unique(row)) for row in tables[0]}) > 1
-    assert not np.array_equal(tables[0], np.load(layout.lookup_tables("main", "judge"))["tables"])
+    assert not np.array_equal(tables[0], every_table(layout))
 
 
 def test_any_threshold_of_the_sweep_can_be_written(small, tmp_path):

@@ -74,6 +74,25 @@ def test_a_shard_cut_short_by_a_power_cut_is_refused_and_can_be_written_again(st
     assert (ome_zarr.read(array, Box.of(SHAPE)) == 1).all()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_shard_at_the_edge_can_be_written_again(tmp_path, seed):
+    # zarr decodes the chunks that reach over the edge before it replaces them.
+    shape, rng = (10, 13, 14), np.random.default_rng(seed)
+    path = tmp_path / "labels.zarr"
+    ome_zarr.create(path, Spec(shape, "uint64", Geometry(), CHUNK, SHARD, labels=True))
+    array = ome_zarr.open_level(path, writable=True)
+    for box in Lattice(shape, SHARD):
+        ome_zarr.write(array, box, rng.integers(0, 9, box.shape).astype(np.uint64))
+    box = Box((8, 8, 8), shape)
+    shard = path / "0/c/1/1/1"
+    content = bytearray(shard.read_bytes())
+    for place in rng.integers(0, len(content), 1 + 20 * seed):
+        content[place] ^= 255
+    shard.write_bytes(content)
+    ome_zarr.write(array, box, np.ones(box.shape, np.uint64))
+    assert (ome_zarr.read(array, box) == 1).all()
+
+
 def test_metadata_that_is_lost_can_be_made_again_as_the_line_says(store):
     path, _ = store
     (path / "0/zarr.json").unlink()
@@ -97,7 +116,7 @@ def test_a_store_is_finished_by_one_process_at_a_time(tmp_path):
     blockwise = Blockwise("test", LATTICE, tmp_path / "done", "one")
     blockwise.run(Part(0, 1), lambda _: None)
     hold = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.lockf(file, fcntl.LOCK_EX); print(); sys.stdout.flush(); sys.stdin.read()"
-    command = [sys.executable, "-c", hold, str(tmp_path / "done/locks/finish")]
+    command = [sys.executable, "-c", hold, str(tmp_path / "done/lock")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline()
         with pytest.raises(StoreError, match="another sepvox process is writing here"):

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from benchmarks.cuts import Pieces, mean_backend, waterz_itself, without_ties
 
+from sepvox import ome_zarr
 from sepvox.blocks import Box, Part, triple
 from sepvox.config import load
 from sepvox.layout import Layout
@@ -93,9 +95,9 @@ def load_fib25():
         return load(ROOT / "configs/fib25.yaml")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not DATA.is_dir(), reason="SEPVOX_DATA does not name a folder of data")
-def test_fib25_weights_reach_their_score_on_the_test_part(tmp_path):
+@pytest.fixture(scope="module")
+def fib25(tmp_path_factory):
+    """The test part of FIB-25 from raw voxels to scores, with the published weights."""
     from sepvox.predict import job
     from sepvox.predict.predict import predict_slice
     from sepvox.prepare.prepare import prepare
@@ -105,12 +107,13 @@ def test_fib25_weights_reach_their_score_on_the_test_part(tmp_path):
     from sepvox.segment.agglomerate import agglomerate
     from sepvox.segment.region_graph import region_graph_slice
 
+    folder = tmp_path_factory.mktemp("fib25")
     document = yaml.safe_load((ROOT / "configs/fib25.yaml").read_text())
     document["volumes"] = {"test-part": document["volumes"]["test-part"]}
     document["network"] = {"weights": str(FIB25 / "best.safetensors")}
     del document["train"]
-    (tmp_path / "fib25.yaml").write_text(yaml.safe_dump(document))
-    experiment, results = load(tmp_path / "fib25.yaml"), tmp_path / "results"
+    (folder / "fib25.yaml").write_text(yaml.safe_dump(document))
+    experiment, results = load(folder / "fib25.yaml"), folder / "results"
     arguments = (experiment, "main", "test-part", results)
     prepare(experiment, "test-part", results)
     job.create(*arguments, restart=False)
@@ -124,6 +127,29 @@ def test_fib25_weights_reach_their_score_on_the_test_part(tmp_path):
     score_sweep(*arguments)
     choose(experiment, "main", results)
     score_chosen(*arguments)
-    chosen = json.loads(Layout(results / "fib25").scores("main", "test-part").read_text())["chosen"]
+    return Layout(results / "fib25")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason="SEPVOX_DATA does not name a folder of data")
+def test_fib25_weights_reach_their_score_on_the_test_part(fib25):
+    chosen = json.loads(fib25.scores("main", "test-part").read_text())["chosen"]
     # Rounding of float32 differs between processors, and so may a few fragments.
     assert chosen["voi_sum"] == pytest.approx(0.947, abs=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason="SEPVOX_DATA does not name a folder of data")
+def test_mean_backend_is_waterz_on_the_whole_volume_of_predicted_affinities(fib25):
+    array = ome_zarr.open_level(fib25.affinities("main", "test-part"))
+    whole = Box.of(array.shape[1:])
+    affinities = ome_zarr.read(array, whole, channels=3)
+    pieces = Pieces.of(ome_zarr.read(ome_zarr.open_level(fib25.fragments("main", "test-part")), whole))
+    thresholds = (0.3, 0.5, 0.7)
+    floats = without_ties(affinities, 0)
+    for one in mean_backend(floats, pieces, thresholds).to(waterz_itself(floats, pieces, thresholds)):
+        assert one == pytest.approx((0, 0), abs=1e-12)
+    reference = waterz_itself(affinities, pieces, thresholds)
+    own = max(one.sum for one in mean_backend(affinities, pieces, thresholds).to(reference))
+    itself = max(one.sum for one in waterz_itself(affinities, pieces, thresholds, 0).to(reference))
+    assert own <= max(itself, 0.03)

@@ -15,14 +15,13 @@ from PIL import Image
 
 from sepvox import markers, ome_zarr
 from sepvox.cli import main
-from sepvox.config import load_study
 from sepvox.errors import StaleError, StoreError
 from sepvox.layout import Layout
 from sepvox.studies.video_mnist.clips import SPLITS, clip, clip_seed
 from sepvox.studies.video_mnist.contact_sheet import GAP, LEFT, TOP, ZOOM
 from sepvox.studies.video_mnist.digits import read_digits
 from sepvox.studies.video_mnist.make import make_videos
-from sepvox.studies.video_mnist.settings import VideoMnistStudy
+from sepvox.studies.video_mnist.settings import VideoMnistStudy, read_study
 from sepvox.studies.video_mnist.store import read_labels, read_videos
 from sepvox.studies.video_mnist.subsets import balanced
 
@@ -51,7 +50,7 @@ def written(folder: Path, **videos) -> Path:
 
 
 def study(folder: Path, **videos) -> VideoMnistStudy:
-    return load_study(written(folder, **videos), VideoMnistStudy, ("videos.images",))
+    return read_study(written(folder, **videos))
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +223,9 @@ def damage(path: Path, kind: str) -> None:
 def refused(config: Path, monkeypatch, capsys) -> str:
     """The one line with which the command line refuses a study."""
     results = config.parent / "results"
-    monkeypatch.setattr(sys, "argv", ["sepvox", "study", "video-mnist", str(config), "--results", str(results)])
+    monkeypatch.setattr(
+        sys, "argv", ["sepvox", "study", "video-mnist", "videos", str(config), "--results", str(results)]
+    )
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
@@ -298,7 +299,7 @@ def test_mnist_has_the_standard_split_and_room_for_the_papers_training_sets():
 def test_verb_makes_a_study_from_its_file(folder, monkeypatch):
     results = folder / "results"
     monkeypatch.setattr(
-        sys, "argv", ["sepvox", "study", "video-mnist", str(written(folder)), "--results", str(results)]
+        sys, "argv", ["sepvox", "study", "video-mnist", "videos", str(written(folder)), "--results", str(results)]
     )
     with pytest.raises(SystemExit) as ended:
         main()

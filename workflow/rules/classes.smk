@@ -83,6 +83,7 @@ def tables():
 
 def check_inputs():
     """Refuse what is missing before any work starts."""
+    refuse_unreachable_stores()
     refuse_missing(
         {f"subject {name}: {what}": [file] for name in experiment.people for what, file in files_of(name).items()}
     )

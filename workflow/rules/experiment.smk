@@ -18,6 +18,7 @@ from sepvox.errors import SepvoxError
 from sepvox.experiments.base import MAIN
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
+from sepvox.storage import place
 from sepvox.versions import VERSIONS
 
 # Rules call `sepvox`; it stands beside the Python that runs Snakemake, whether its environment is activated or not.
@@ -127,6 +128,15 @@ def refuse_unreachable(addresses):
             check_address(address, f"{CONFIG}: {key}")
     except SepvoxError as error:
         refuse(error)
+
+
+def refuse_unreachable_stores():
+    """Refuse an address of `stores` that cannot be reached, or that does not let us in."""
+    if experiment.stores is not None and workflow.is_main_process:
+        try:
+            place(experiment.stores).exists()
+        except SepvoxError as error:
+            refuse(f"{CONFIG}: stores: {error}")
 
 
 def check_partitions():

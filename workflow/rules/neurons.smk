@@ -56,6 +56,7 @@ def check_inputs():
         if not layout.done("prepare", volume).exists()
     }
     refuse_missing(needed)
+    refuse_unreachable_stores()
     refuse_unreachable(
         {
             f"volumes.{volume}.{key}": address

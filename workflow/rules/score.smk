@@ -54,8 +54,8 @@ if NEURONS:
         benchmark:
             layout.benchmark("score", "{model}", "{volume}")
         resources:
-            mem_mb=1000,
-            runtime="10m",
+            mem_mb=4000,
+            runtime="30m",
         params:
             experiment=arguments,
             version=VERSIONS["score"],

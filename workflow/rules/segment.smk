@@ -48,8 +48,8 @@ if NEURONS:
         benchmark:
             layout.benchmark("fragments", "{model}", "{volume}", "finish")
         resources:
-            mem_mb=8000,
-            runtime="2h",
+            mem_mb=4000,
+            runtime="30m",
         params:
             experiment=arguments,
         shell:
@@ -146,6 +146,7 @@ if NEURONS:
             layout.log("relabel", "{model}", "{volume}", "finish"),
         benchmark:
             layout.benchmark("relabel", "{model}", "{volume}", "finish")
+        threads: experiment.segment.processes
         resources:
             mem_mb=8000,
             runtime="2h",

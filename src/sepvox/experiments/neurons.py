@@ -43,7 +43,9 @@ class NeuronsExperiment(Experiment):
         for key, block in blocks.items():
             for axis, size, shard in zip("zyx", block or (), self.prepare.shard, strict=False):
                 if size % shard:
-                    raise ValueError(f"{key}: axis {axis} is {size}, not a multiple of prepare.shard's {shard}")
+                    raise ValueError(
+                        f"{key}: axis {axis} is {size}, not a multiple of prepare.shard's {shard}; use {size + -size % shard}"
+                    )
         for model in self.runs():
             variant = self.variant(model)
             variant._check_weights()

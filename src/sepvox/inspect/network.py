@@ -15,6 +15,7 @@ from sepvox.errors import ConfigError
 from sepvox.experiments.classes import ClassesExperiment
 from sepvox.inspect.plans import open_network
 from sepvox.nets.classifiers import CLASSIFIER_NAMES
+from sepvox.nets.clip_networks import CLIP_NETWORK_NAMES
 from sepvox.nets.model_config import read_network, resolved
 from sepvox.nets.settings import NetworkName, NetworkSettings
 
@@ -75,8 +76,10 @@ def network_of(name: str, model: str | None, results: Path) -> KnownNetwork:
     if name in get_args(NetworkName):
         found = KnownNetwork(NetworkSettings(name=TypeAdapter(NetworkName).validate_python(name)), name)
     elif not path.exists():
-        known = ", ".join((*get_args(NetworkName), *CLASSIFIER_NAMES))
-        raise ConfigError(f"model {name}: neither a file nor one of {known} (C1, C2: numbers of filters)")
+        known = ", ".join((*get_args(NetworkName), *CLASSIFIER_NAMES, *CLIP_NETWORK_NAMES))
+        raise ConfigError(
+            f"model {name}: neither a file nor one of {known} (C1, C2: numbers of filters; the last {len(CLIP_NETWORK_NAMES)} also with -pmsc-M-N or -tt behind)"
+        )
     elif path.name == "config.json" or path.suffix == ".safetensors":
         found = KnownNetwork(read_network(path.with_name("config.json"), "model"), name)
     else:

@@ -165,14 +165,15 @@ def architecture(settings: NetworkSettings) -> Architecture:
     )
 
 
-def intermediate_width(channels_in: int, channels_out: int, m: int) -> int:
+def intermediate_width(channels_in: int, channels_out: int, m: int, extent: int = 3) -> int:
     """Channels between the convolutions of one stream of a P_mSC_n block, as released with Gonda et al. 2018.
 
     M = floor(27 C_in C_out / (9 C_in + 3 C_out)), at least 3, is the width at which a plane convolution followed by a line
     convolution has as many weights as one dense 3×3×3 convolution. Each of the `m` streams gets int(M / m), at most C_out
-    and at most 512.
+    and at most 512. For kernels of another `extent` k the same holds with k³, k² and k in the place of 27, 9 and 3.
     """
-    whole = max(3, 27 * channels_in * channels_out // (9 * channels_in + 3 * channels_out))
+    dense = extent**3 * channels_in * channels_out
+    whole = max(3, dense // (extent**2 * channels_in + extent * channels_out))
     return min(max(1, whole // m), channels_out, 512)
 
 

@@ -6,7 +6,6 @@ that come out: with same padding that is a property of the network, with valid p
 parameters include those that only training uses.
 """
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
@@ -21,6 +20,7 @@ from sepvox.nets.macs import count_macs
 from sepvox.nets.pmsc import PmSC
 from sepvox.nets.settings import NetworkSettings
 from sepvox.nets.tt import TTConv3d
+from sepvox.text_table import facts_and_table
 
 _INPUT: Triple = (132, 132, 132)
 
@@ -116,15 +116,7 @@ def render(description: Description) -> str:
         )
         for row in description.levels
     ]
-    return lay_out(facts, header, rows)
-
-
-def lay_out(facts: Iterable[tuple[str, str]], header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """Text of facts, one a line, and of a table below them."""
-    table = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
-    return "\n".join([*(f"{key:<22}{value}" for key, value in facts), "", *lines])
+    return facts_and_table(facts, header, rows)
 
 
 def _convolutions(part: nn.Module) -> list[nn.Conv3d | nn.ConvTranspose3d | TTConv3d]:

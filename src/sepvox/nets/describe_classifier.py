@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from sepvox.nets.classifiers import LeNet5
-from sepvox.nets.describe import lay_out
+from sepvox.nets.clip_networks import ClipNetwork
 from sepvox.nets.lenet import build_lenet5
 from sepvox.nets.macs import count_macs
 from sepvox.nets.tt import TTConv3d
+from sepvox.text_table import facts_and_table
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class ClassifierDescription:
         return asdict(self)
 
 
-def describe_classifier(net: LeNet5) -> ClassifierDescription:
+def describe_classifier(net: LeNet5 | ClipNetwork) -> ClassifierDescription:
     """Describe a classifier."""
     outputs: dict[nn.Module, tuple[int, ...]] = {}
 
@@ -54,7 +55,7 @@ def describe_classifier(net: LeNet5) -> ClassifierDescription:
         outputs[module] = tuple(output.shape[1:])
 
     with torch.device("meta"):
-        network = build_lenet5(net).eval()
+        network = _build(net).eval()
         for module in network.modules():
             module.register_forward_hook(note)
         macs = count_macs(network, torch.empty(1, *net.clip))
@@ -91,7 +92,16 @@ def render_classifier(description: ClassifierDescription) -> str:
         )
         for row in description.layers
     ]
-    return lay_out(facts, header, rows)
+    return facts_and_table(facts, header, rows)
+
+
+def _build(net: LeNet5 | ClipNetwork) -> nn.Module:
+    if isinstance(net, LeNet5):
+        return build_lenet5(net)
+    # MONAI takes seconds to import.
+    from sepvox.nets.resnet3d import build_clip_network
+
+    return build_clip_network(net)
 
 
 def _layer(name: str, module: nn.Module, output: tuple[int, ...], macs: int) -> LayerDescription:

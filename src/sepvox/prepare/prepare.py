@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sepvox import markers, ome_zarr, storage
 from sepvox.blocks import Box, Lattice, Part, triple
-from sepvox.blockwise import Blockwise
+from sepvox.blockwise import Blockwise, fill_pyramid, forget_pyramid
 from sepvox.errors import InputError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
@@ -34,6 +34,7 @@ from sepvox.prepare.readers.source import Source, open_source
 from sepvox.prepare.settings import VolumeSettings
 from sepvox.prepare.statistics import Accumulator
 from sepvox.prepare.volume import preparation_fingerprint
+from sepvox.storage import Place
 from sepvox.world import Geometry
 
 Array = NDArray[Any]
@@ -217,9 +218,9 @@ def _write(experiment: NeuronsExperiment, layout: Layout, volume: str, made: str
             "source_header": json.loads(json.dumps(opened.header, default=str)),
             "fingerprint": made,
         }
-        ome_zarr.finish(image_store, image_spec, described)
+        _finish_store(step, image_store, image_spec, described)
         if opened.both is not None:
-            ome_zarr.finish(labels_store, labels_spec, {"fingerprint": made})
+            _finish_store(step, labels_store, labels_spec, {"fingerprint": made})
 
     step.finish(finish_image)
 
@@ -230,13 +231,19 @@ def _write(experiment: NeuronsExperiment, layout: Layout, volume: str, made: str
         step.run(WHOLE, partial(labels_work, array))
         if opened.split_labels:
             _join_components(step.lattice, array, opened)
-        step.finish(lambda: ome_zarr.finish(labels_store, labels_spec, {"fingerprint": made}))
+        step.finish(partial(_finish_store, step, labels_store, labels_spec, {"fingerprint": made}))
     if opened.mask is not None:
         mask_store = layout.mask(volume)
         step = blockwise("mask", opened.region.shape)
         step.create(mask_store, lambda: ome_zarr.create(mask_store, mask_spec), restart=True)
         step.run(WHOLE, partial(mask_work, ome_zarr.open_level(mask_store, writable=True)))
-        step.finish(lambda: ome_zarr.finish(mask_store, mask_spec, {"fingerprint": made}))
+        step.finish(partial(_finish_store, step, mask_store, mask_spec, {"fingerprint": made}))
+
+
+def _finish_store(step: Blockwise, store: Place, spec: Spec, attributes: dict[str, Any]) -> None:
+    fill_pyramid(step, store, spec)
+    ome_zarr.complete(store, spec, attributes)
+    forget_pyramid(step, store, spec)
 
 
 def _corners(box: Box) -> tuple[Any, Any]:

@@ -90,14 +90,14 @@ def contender(
         network=network,
         models=len(models),
         # A workflow's measurement is that of the last job, which may have found its work done.
-        training_seconds=spread(_logged_seconds(experiment, results, model) for model in models).mean,
+        training_seconds=spread(logged_seconds(experiment, results, model) for model in models).mean,
         prediction_seconds=spread(predicted.values()).mean,
         voxels=voxels,
         scores=tuple(scores),
     )
 
 
-def _logged_seconds(experiment: Experiment, results: Path, model: str) -> float | None:
+def logged_seconds(experiment: Experiment, results: Path, model: str) -> float | None:
     """Seconds in which a model saw its patches, validation left out; None for weights that were not trained here."""
     if experiment.train is None:
         return None

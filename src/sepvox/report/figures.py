@@ -79,6 +79,13 @@ def png(figure: Any) -> bytes:
     return buffer.getvalue()
 
 
+def svg(figure: Any) -> bytes:
+    """The figure as an SVG file, text as text."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
 def inline_svg(figure: Any, name: str) -> str:
     """The figure as an SVG element for an HTML page, in the page's text colour; `name` keeps its ids from others'."""
     buffer = io.StringIO()

@@ -7,7 +7,19 @@ from pathlib import Path
 
 import sepvox
 
-PACKAGES = ("torch", "monai", "zarr", "waterz", "scikit-image", "numba", "numpy", "scipy", "snakemake", "matplotlib")
+PACKAGES = (
+    "torch",
+    "monai",
+    "zarr",
+    "waterz",
+    "bioimage-cpp",
+    "scikit-image",
+    "numba",
+    "numpy",
+    "scipy",
+    "snakemake",
+    "matplotlib",
+)
 
 
 def versions() -> dict[str, str]:

@@ -27,7 +27,8 @@ def score_sweep(experiment: NeuronsExperiment, model: str, volume: str, results:
     made_from = sources(experiment, model, volume, results)
     counted = _count(layout.fragments(model, volume), open_volume(layout, volume), experiment.score.ignore_border)
     save_counts(layout, model, volume, counted, made_from["contingency"])
-    scored = [scores_at(relabel(counted, tables.fragments, tables.at(t)), float(t)) for t in tables.thresholds]
+    fragments = tables.fragments()
+    scored = [scores_at(relabel(counted, fragments, tables.at(t)), t) for t in tables.thresholds]
     sweep = {
         "volume": volume,
         "role": experiment.volumes[volume].role,
@@ -44,7 +45,7 @@ def score_chosen(experiment: NeuronsExperiment, model: str, volume: str, results
     sweep = read_sweep(experiment, model, volume, results)
     chosen = chosen_threshold(experiment, model, results)
     counts = load_counts(experiment, model, volume, results)
-    counted = relabel(counts, tables.fragments, tables.at(chosen["threshold"]))
+    counted = relabel(counts, tables.fragments(), tables.at(chosen["threshold"]))
     splits, merges = per_object_errors(counted)
     found = scores_at(counted, chosen["threshold"]) | {"chosen_on": chosen["chosen_on"]}
     errors = {"split": [vars(error) for error in splits], "merge": [vars(error) for error in merges]}

@@ -1,7 +1,8 @@
 """agglomerate: the region graph of all cells to one lookup table from fragments to segments per threshold.
 
-The file lookup_tables.npz holds `fragments` uint64 (f,) in rising order, `sizes` int64 (f,), `thresholds` float64 (t,),
-`tables` uint64 (t, f), and the `fingerprint` of the fragments, region graph and settings that it was made from.
+The file lookup_tables.npz holds `fragments` uint64 (f,) in rising order, `sizes` int64 (f,), `thresholds` float64 (t,), for
+the i-th of these `table_{i}` uint64 (f,), and the `fingerprint` of the fragments, region graph and settings that it was
+made from. A table by itself can be read without the others.
 """
 
 from dataclasses import dataclass, fields
@@ -25,29 +26,41 @@ CONTACTS = tuple(field.name for field in fields(Contacts))
 
 @dataclass(frozen=True)
 class LookupTables:
-    """One segment id per threshold and fragment."""
+    """The lookup tables of a volume; those of its arrays that grow with it are read when they are asked for."""
 
-    fragments: NDArray[np.uint64]
-    sizes: NDArray[np.int64]
-    thresholds: NDArray[np.float64]
-    tables: NDArray[np.uint64]
+    path: Path
+    thresholds: tuple[float, ...]
+
+    def fragments(self) -> NDArray[np.uint64]:
+        """All fragments, (f,) in rising order."""
+        return self._read("fragments")
 
     def at(self, threshold: float) -> NDArray[np.uint64]:
-        """The table of a threshold.
+        """The table of a threshold, (f,): the segment of each fragment.
 
         Raises
         ------
         StoreError
             If it was not agglomerated at this threshold.
         """
-        found = np.flatnonzero(np.isclose(self.thresholds, threshold, rtol=0, atol=1e-9))
+        return self._read(self._name(threshold))
+
+    def checksums(self, threshold: float) -> list[int]:
+        """What tells these fragments and the table of this threshold from others; errors are those of `at`."""
+        return markers.checksums(self.path, STEP, "fragments", self._name(threshold))
+
+    def _read(self, name: str) -> NDArray[np.uint64]:
+        found: NDArray[np.uint64] = markers.read_arrays(self.path, STEP, name)[name]
+        return found
+
+    def _name(self, threshold: float) -> str:
+        found = np.flatnonzero(np.isclose(np.array(self.thresholds), threshold, rtol=0, atol=1e-9))
         if not len(found):
             known = ", ".join(f"{t:g}" for t in self.thresholds)
             raise StoreError(
                 f"threshold {threshold:g}: the lookup tables have {known}; add it to segment.agglomerate.thresholds and run agglomerate again"
             )
-        table: NDArray[np.uint64] = self.tables[found[0]]
-        return table
+        return f"table_{found[0]}"
 
 
 def thresholds_of(experiment: NeuronsExperiment, results: Path, model: str) -> list[float]:
@@ -110,13 +123,13 @@ def agglomerate(experiment: NeuronsExperiment, model: str, volume: str, results:
         fragments=fragments,
         sizes=sizes,
         thresholds=np.array(thresholds),
-        tables=tables,
+        **{f"table_{index}": table for index, table in enumerate(tables)},
         fingerprint=tables_fingerprint(experiment, model, volume, results),
     )
 
 
 def load_lookup_tables(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> LookupTables:
-    """Read lookup_tables.npz.
+    """Open lookup_tables.npz.
 
     Raises
     ------
@@ -126,7 +139,7 @@ def load_lookup_tables(experiment: NeuronsExperiment, model: str, volume: str, r
         If it was made from other fragments or with other settings.
     """
     path = experiment.layout(results).lookup_tables(model, volume)
-    found = markers.read_arrays(path, STEP, "fragments", "sizes", "thresholds", "tables", "fingerprint")
+    found = markers.read_arrays(path, STEP, "thresholds", "fingerprint")
     if str(found["fingerprint"]) != tables_fingerprint(experiment, model, volume, results):
         raise StaleError(f"{path}: made from other fragments or with other settings; run {STEP} again")
-    return LookupTables(found["fragments"], found["sizes"], found["thresholds"], found["tables"])
+    return LookupTables(path, tuple(float(t) for t in found["thresholds"]))

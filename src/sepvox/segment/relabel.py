@@ -1,7 +1,7 @@
 """relabel: fragments to the segmentation at the chosen threshold, or at any other of the sweep, block by block."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, Part, fitting_block, triple
-from sepvox.blockwise import Blockwise, processes
+from sepvox.blockwise import Blockwise, fill_pyramid, forget_pyramid, processes
+from sepvox.errors import StaleError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.ome_zarr import Spec
-from sepvox.segment.agglomerate import load_lookup_tables
+from sepvox.segment.agglomerate import LookupTables, load_lookup_tables
 from sepvox.segment.lookup import apply_lookup
 from sepvox.segment.threshold import chosen_threshold
 from sepvox.storage import Place
@@ -20,14 +21,13 @@ from sepvox.versions import VERSIONS
 
 Ids = NDArray[np.uint64]
 
-# The fragments of the volume and their segments: sent to a process once, for they may be much larger than a block.
-_lookup: tuple[Ids, Ids]
-
 
 @dataclass(frozen=True)
 class _Job:
     fragments: Place
+    tables: LookupTables
     threshold: float
+    checksums: tuple[int, ...]
     store: Place
     spec: Spec
     step: Blockwise
@@ -35,15 +35,16 @@ class _Job:
 
 def _job(experiment: NeuronsExperiment, model: str, volume: str, results: Path, other: float | None) -> _Job:
     layout = experiment.layout(results)
-    fragments, tables = layout.fragments(model, volume), layout.lookup_tables(model, volume)
+    fragments = layout.fragments(model, volume)
     threshold = chosen_threshold(experiment, model, results)["threshold"] if other is None else other
     shape = triple(ome_zarr.open_level(fragments).shape)
     chunk, shard = experiment.prepare.chunk, experiment.prepare.shard
     block = fitting_block("segment.block", experiment.segment.block, [shard, experiment.segment.fragments.cell], shape)
+    tables = load_lookup_tables(experiment, model, volume, results)
+    checksums = tuple(tables.checksums(threshold))
     spec = Spec(
         shape, "uint64", ome_zarr.geometry(fragments), chunk, shard, labels=True, levels=experiment.prepare.levels
     )
-    load_lookup_tables(experiment, model, volume, results).at(threshold)
     made = markers.fingerprint(
         "relabel",
         VERSIONS["relabel"],
@@ -53,11 +54,11 @@ def _job(experiment: NeuronsExperiment, model: str, volume: str, results: Path, 
         shard,
         block,
         ome_zarr.attributes(fragments)["fingerprint"],
-        markers.file_fingerprint(tables),
+        checksums,
     )
     names = ("relabel" if other is None else f"relabel-{other:g}", model, volume)
     step = Blockwise("relabel", Lattice(shape, block), layout.step(*names), made, layout.blocks(*names))
-    return _Job(fragments, threshold, layout.segmentation(model, volume, other), spec, step)
+    return _Job(fragments, tables, threshold, checksums, layout.segmentation(model, volume, other), spec, step)
 
 
 def create(
@@ -74,19 +75,22 @@ def relabel_slice(
     """Relabel the blocks of a slice that are not done yet."""
     job = _job(experiment, model, volume, results, threshold)
     job.step.check_created()
-    found = load_lookup_tables(experiment, model, volume, results)
-    with processes(experiment.segment.processes, partial(_take, found.fragments, found.at(job.threshold))) as executor:
+    with processes(experiment.segment.processes) as executor:
         job.step.run(part, partial(_block, job), executor)
 
 
-def _take(ids: Ids, segments: Ids) -> None:
-    global _lookup
-    _lookup = ids, segments
+@lru_cache(maxsize=1)
+def _lookup(tables: LookupTables, threshold: float, checksums: tuple[int, ...]) -> tuple[Ids, Ids]:
+    """Fragments and their segments, which each process reads once."""
+    if tuple(tables.checksums(threshold)) != checksums:
+        raise StaleError(f"{tables.path}: was replaced while relabel ran; run `sepvox relabel` again")
+    return tables.fragments(), tables.at(threshold)
 
 
 def _block(job: _Job, block: Box) -> None:
     fragments = ome_zarr.read(ome_zarr.open_level(job.fragments), block)
-    ome_zarr.write(ome_zarr.open_level(job.store, writable=True), block, apply_lookup(fragments, *_lookup))
+    lookup = _lookup(job.tables, job.threshold, job.checksums)
+    ome_zarr.write(ome_zarr.open_level(job.store, writable=True), block, apply_lookup(fragments, *lookup))
 
 
 def finish(
@@ -95,4 +99,11 @@ def finish(
     """Write the pyramid and metadata of segmentation.zarr once every block is there."""
     job = _job(experiment, model, volume, results, threshold)
     described = {"threshold": job.threshold, "fingerprint": job.step.fingerprint}
-    job.step.finish(lambda: ome_zarr.finish(job.store, job.spec, described))
+
+    def complete() -> None:
+        with processes(experiment.segment.processes) as executor:
+            fill_pyramid(job.step, job.store, job.spec, executor)
+        ome_zarr.complete(job.store, job.spec, described)
+        forget_pyramid(job.step, job.store, job.spec)
+
+    job.step.finish(complete)

@@ -7,6 +7,7 @@ another training's state is not reused.
 import io
 import json
 import zipfile
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ def save(path: Path, state: dict[str, Any]) -> None:
         temporary.write_bytes(content.getbuffer())
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint on the CPU.
+def load(path: Path, keys: Set[str] = KEYS) -> dict[str, Any]:
+    """Read a checkpoint, which has at least these keys, on the CPU.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def load(path: Path) -> dict[str, Any]:
         if damaged is not None:
             raise zipfile.BadZipFile(f"{damaged} is damaged")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        missing = KEYS - set(state)
+        missing = keys - set(state)
         if missing:
             raise ValueError(f"it has no {', '.join(sorted(missing))}")
     # Damage shows up in any layer below: the archive, its directory, what is unpickled from it.

@@ -6,7 +6,6 @@ that a checkpoint needs only tensors and counters.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from monai.engines.utils import IterationEvents
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from sepvox.errors import ConfigError
+from sepvox.train.device import Precision
 from sepvox.train.settings import BaseTrainSettings
 from sepvox.train.task import Batch, Task
 
@@ -42,32 +41,6 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
         return averaged.lerp(current, 1 - min(decay, (1 + steps) / (10 + steps)))
 
     return AveragedModel(network, avg_fn=average, use_buffers=True)
-
-
-@dataclass(frozen=True)
-class Precision:
-    """Whether and how autocast is used on a device."""
-
-    device: torch.device
-    bfloat16: bool
-
-    @property
-    def name(self) -> str:
-        """As in `train.precision`."""
-        return "bfloat16" if self.bfloat16 else "float32"
-
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
-
-
-def choose_device(name: str, precision: str) -> Precision:
-    """The device of `auto | cpu | cuda` and whether it computes in bfloat16 for `auto | float32 | bfloat16`."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("train.device: cuda was asked for, but torch finds no CUDA device; use auto or cpu")
-    cuda = torch.cuda.is_available() and name != "cpu"
-    device = torch.device("cuda" if cuda else "cpu")
-    fits = cuda and torch.cuda.is_bf16_supported()
-    return Precision(device, precision == "bfloat16" or (precision == "auto" and fits))
 
 
 def make_trainer(

@@ -30,7 +30,8 @@ from sepvox.nets import weights
 from sepvox.nets.build import build
 from sepvox.nets.model_config import write_model_config
 from sepvox.train import checkpoint
-from sepvox.train.engine import choose_device, make_evaluator, make_trainer, moving_average
+from sepvox.train.device import choose_device
+from sepvox.train.engine import make_evaluator, make_trainer, moving_average
 from sepvox.train.task import Task
 from sepvox.versions import VERSIONS
 

@@ -56,8 +56,9 @@ def show_model(
     """Print a network's parameters, cost, receptive field and levels, or a classifier's layers."""
     from sepvox.inspect.network import network_of, notes
     from sepvox.nets.classifiers import classifier
+    from sepvox.nets.clip_networks import clip_network
 
-    found = classifier(name)
+    found = classifier(name) or clip_network(name)
     if found is not None:
         if model is not None:
             raise ConfigError(f"--model {model}: {name} is one network and no experiment; leave it out")
