@@ -70,13 +70,14 @@ class Trial:
         return {
             "experiment": NAME,
             "volumes": {VOLUME: {"role": "validate", **{name: str(path) for name, path in SOURCES.items()}}},
-            "prepare": {"chunk": list(self.chunk), "shard": list(self.shard)},
+            "prepare": {"chunk": list(self.chunk), "shard": list(self.shard), "processes": self.processes},
             "network": {"weights": str(WEIGHTS)},
             "segment": {
                 "fragments": {"cell": list(self.shard)},
                 "agglomerate": {"cell": [self.cell] * 3, "backend": "mean"},
                 "processes": self.processes,
             },
+            "score": {"processes": self.processes},
         }
 
     def write(self, home: Path) -> None:

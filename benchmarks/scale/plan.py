@@ -6,8 +6,9 @@ fixed       memory of a process that does not grow with the volume: what is left
             without the marginal part, which is taken where the smaller volume is at least two of the largest cells wide:
             below that cells, and what coarser levels are made from, are not whole, and grow with it.
 
-Times are of processors, so that they do not depend on how busy the machine was. Steps without blocks (`GROWING`) run in
-one process whose memory grows; all others are divided over as many processes as there are, and keep to `fixed`.
+Times are of processors, so that they do not depend on how busy the machine was. What is divided over how many cores:
+those of `ALONE` are one process, those of `ONE_JOB` have the cores of one machine, all others those of a cluster. Memory of
+those of `GROWING` grows with the volume; the others keep to `fixed`.
 """
 
 import math
@@ -19,7 +20,7 @@ from benchmarks.scale.experiment import Trial, files
 
 # What memory grows with.
 GROWING = {"agglomerate": "contacts", "score --sweep": "fragments", "relabel": "fragments", "score": "fragments"}
-ALONE = ("prepare", "agglomerate", "score --sweep", "score")
+ALONE, ONE_JOB = ("agglomerate", "score"), ("prepare", "score --sweep")
 PLANNED = ("prepare", "fragments", "region-graph", "agglomerate", "score --sweep", "relabel", "score")
 
 Result = dict[str, Any]
@@ -69,9 +70,14 @@ def rates(sizes: Sequence[Result]) -> list[Rate]:
     return found
 
 
-def hours(found: Sequence[Rate], voxels: float, cores: int) -> float:
-    """Hours on a number of cores: what is divided by them, and one after another what is not."""
-    return sum(rate.hours(voxels) / (1 if rate.step in ALONE else cores) for rate in found)
+def hours(found: Sequence[Rate], voxels: float, cluster: int, machine: int) -> dict[str, float]:
+    """Hours of what a cluster of so many cores does, of what one machine of so many does, and of what one process does."""
+    cores = {"cluster": cluster, "machine": machine, "process": 1}
+    total = dict.fromkeys(cores, 0.0)
+    for rate in found:
+        where = "process" if rate.step in ALONE else "machine" if rate.step in ONE_JOB else "cluster"
+        total[where] += rate.hours(voxels) / cores[where]
+    return total
 
 
 def files_of(voxels: float, block: int) -> int:

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks.scale.path import SEGMENTATION
-from benchmarks.scale.plan import ALONE, GROWING, Result, exponent, files_of, hours, left_of_a_part, rates
+from benchmarks.scale.plan import ALONE, GROWING, ONE_JOB, Result, exponent, files_of, hours, left_of_a_part, rates
 
 MEGA, GIGA = 1e6, 1e9
 LEAST_INFORMATION, MOST_MEMORY, MOST_EXPONENT, MOST_FILES, SAME_PEAK = 0.3, 4 * GIGA, 1.03, 100_000, 1.1
 PLANS = {"1 teravoxel": 1e12, "1 petavoxel": 1e15}
-NODE = 1e12
+NODE, MACHINE = 1e12, 64
 MAKING = ("source", "affinities")
 STEADY = ("prepare", "predict", "fragments", "region-graph")
 
@@ -192,10 +192,13 @@ def plan(sizes: Sequence[Result], found: Sequence[dict[str, Any]], cores: int) -
     rows.append(["terabytes of all stores", *(number(voxels * per_byte / 1e12) for voxels in PLANS.values())])
     for block in (128, 256, 512, 1024):
         rows.append([f"files, shards of {block}³", *(f"{files_of(voxels, block):,}" for voxels in PLANS.values())])
-    blockwise = [rate for rate in steps if rate.step not in ALONE]
-    alone = [rate for rate in steps if rate.step in ALONE]
-    rows.append([f"hours on {cores:,} cores, blocks", *(number(hours(blockwise, v, cores)) for v in PLANS.values())])
-    rows.append(["hours of the steps in one process", *(number(hours(alone, v, cores)) for v in PLANS.values())])
+    taken = [hours(steps, voxels, cores, MACHINE) for voxels in PLANS.values()]
+    for where, name in (
+        ("cluster", f"hours of the other steps on a cluster of {cores:,} cores"),
+        ("machine", f"hours of {' and '.join(ONE_JOB)} on one machine of {MACHINE} cores"),
+        ("process", f"hours of {' and '.join(ALONE)} in one process"),
+    ):
+        rows.append([name, *(number(each[where]) for each in taken)])
     for graph in found:
         # A power law needs two levels besides the last.
         if len(graph["parts"]["levels"]) > 2 and all(level["left"] for level in graph["parts"]["levels"][:-1]):

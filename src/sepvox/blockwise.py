@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from sepvox.ome_zarr import Spec
 from sepvox.storage import Place
 
 K = TypeVar("K")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -207,13 +208,30 @@ def finished(work: Callable[[T], Any], items: Mapping[K, T], executor: Executor 
         return
     futures = {executor.submit(work, item): key for key, item in items.items()}
     try:
-        for future in as_completed(futures):
-            future.result()
-            yield futures[future]
+        with _told(step):
+            for future in as_completed(futures):
+                future.result()
+                yield futures[future]
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], executor: Executor | None, step: str) -> Iterator[R]:
+    """What `work` makes of items, in their order; the first error stops what has not begun."""
+    if executor is None:
+        yield from map(work, items)
+        return
+    with _told(step):
+        yield from executor.map(work, items)
+
+
+@contextlib.contextmanager
+def _told(step: str) -> Iterator[None]:
+    """A worker that is killed as an error of the step."""
+    try:
+        yield
     except BrokenProcessPool:
         raise StoreError(
             f"{step}: a worker process was killed, most likely for want of memory; use fewer processes or smaller blocks, then run the same command again"
         ) from None
-    finally:
-        for future in futures:
-            future.cancel()

@@ -22,6 +22,18 @@ def test_statistics_by_blocks_equal_the_whole(dtype):
     assert found.percentiles["50.0"] == pytest.approx(np.percentile(image, 50), abs=1)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_statistics_of_blocks_are_merged_without_a_difference(dtype):
+    image = np.random.default_rng(1).normal(60, 20, (20, 30, 40)).clip(0, 255).astype(dtype)
+    one, merged = (Accumulator(image.dtype, image.size) for _ in range(2))
+    for block in np.array_split(image, 3):
+        one.add(block)
+        alone = Accumulator(image.dtype, image.size)
+        alone.add(block)
+        merged.merge(alone)
+    assert merged.result() == one.result()
+
+
 def test_normalised_intensities_span_zero_to_one():
     image = np.arange(256, dtype=np.uint8)
     accumulator = Accumulator(image.dtype, image.size)

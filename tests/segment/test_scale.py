@@ -98,12 +98,12 @@ def test_the_path_leaves_as_many_files_as_the_formula_says(tmp_path, tile):
 
 
 @pytest.mark.slow
-def test_a_volume_eight_times_larger_costs_less_than_a_byte_of_memory_per_voxel_more(tmp_path, tile):
+def test_a_larger_volume_costs_less_than_a_byte_of_memory_per_voxel_more(tmp_path, tile):
     peaks: dict[str, list[int]] = {"fragments": [], "region graph": []}
     # The smaller one has a block among others: at the faces of a volume there is no halo.
-    for edge in (48, 96):
+    for edge in (96, 128):
         folder = tmp_path / str(edge)
-        experiment, results = laid_out(folder, tile, Trial(edge=edge, block=16, cell=16, processes=1))
+        experiment, results = laid_out(folder, tile, Trial(edge=edge, block=32, cell=32, processes=1))
         fragments.create(experiment, MODEL, VOLUME, results, restart=False)
         steps = {"fragments": fragments.fragments_slice, "region graph": region_graph.region_graph_slice}
         for name, step in steps.items():
@@ -114,9 +114,9 @@ def test_a_volume_eight_times_larger_costs_less_than_a_byte_of_memory_per_voxel_
             if name == "fragments":
                 fragments.finish(experiment, MODEL, VOLUME, results)
     for small, large in peaks.values():
-        assert small > 16**3 * 8
+        assert small > 32**3 * 8
         # A job keeps a few kilobytes for each of its blocks, and nothing for each voxel.
-        assert large - small < 96**3 - 48**3
+        assert large - small < 128**3 - 96**3
 
 
 def test_files_of_a_plan_fall_with_the_block():

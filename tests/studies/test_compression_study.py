@@ -11,7 +11,8 @@ from sepvox.nets import weights
 from sepvox.nets.build import build
 from sepvox.nets.describe import describe
 from sepvox.nets.model_config import read_network, write_model_config
-from sepvox.studies.compression import prepare_stages, read_study, stage_config, tabulate
+from sepvox.studies.compression.settings import read_study, stage_config
+from sepvox.studies.compression.study import prepare_stages, tabulate
 
 DENSE = """\
 experiment: whole

@@ -255,3 +255,15 @@ def test_lint_is_clean_and_finds_what_is_not(tmp_path: Path) -> None:
     (tmp_path / "Snakefile").write_text("rule all\n")
     broken = lint(tmp_path)
     assert broken.returncode != 0
+
+
+def test_planning_is_quick_because_it_loads_no_networks_and_no_figures(tmp_path: Path) -> None:
+    write(tmp_path, experiment())
+    program = (
+        "import sys; from snakemake.cli import main\n"
+        f"try: main(['--snakefile', {str(REPOSITORY / 'Snakefile')!r}, '--configfile', 'experiment.yaml', '--dry-run'])\n"
+        "except SystemExit as ended: code = ended.code\n"
+        "print([code, *({'torch', 'monai', 'matplotlib', 'zarr', 'dask'} & set(sys.modules))])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[0]", done.stderr

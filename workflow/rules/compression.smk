@@ -3,7 +3,7 @@
 Three workflows one after the other: the dense experiment, and the two that `sepvox study compression` makes of its weights.
 """
 
-from sepvox.studies.compression import read_study, stage_config
+from sepvox.studies.compression.settings import read_study, stage_config
 
 COMPRESSION = study_settings("compression", read_study)
 COMPRESSION_LAYOUT = Layout(RESULTS / COMPRESSION.experiment)

@@ -9,13 +9,14 @@ if NEURONS:
             layout.log("prepare", "{volume}"),
         benchmark:
             layout.benchmark("prepare", "{volume}")
+        threads: experiment.prepare.processes
         resources:
             mem_mb=4000,
             runtime="2h",
         params:
             experiment=arguments,
             volume=lambda wildcards: settings(experiment.volumes[wildcards.volume], exclude={"role"}),
-            prepare=settings(experiment.prepare),
+            prepare=settings(experiment.prepare, exclude={"processes"}),
             stores=experiment.stores,
             version=VERSIONS["prepare"],
         shell:

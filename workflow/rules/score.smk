@@ -11,12 +11,13 @@ if NEURONS:
             layout.log("sweep", "{model}", "{volume}"),
         benchmark:
             layout.benchmark("sweep", "{model}", "{volume}")
+        threads: experiment.score.processes
         resources:
             mem_mb=16000,
             runtime="2h",
         params:
             experiment=arguments,
-            score=settings(experiment.score),
+            score=settings(experiment.score, exclude={"processes"}),
             role=lambda wildcards: experiment.volumes[wildcards.volume].role,
             version=VERSIONS["score"],
         shell:

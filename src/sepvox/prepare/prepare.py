@@ -2,45 +2,65 @@
 
 The image keeps `prepare.context` voxels beyond the region, where the source has them; labels and mask hold the region
 only. The image's attributes say where the region lies in it (`region`), so that later steps work in the region's voxels.
-Memory is bounded by the block (one shard).
+Memory is bounded by the block (one shard) and the number of processes, which changes no byte.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sepvox import markers, ome_zarr, storage
-from sepvox.blocks import Box, Lattice, Part, triple
-from sepvox.blockwise import Blockwise, fill_pyramid, forget_pyramid
+from sepvox.blocks import Box, Lattice, Part
+from sepvox.blockwise import Blockwise, fill_pyramid, forget_pyramid, in_order, processes
 from sepvox.errors import InputError
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Spec
 from sepvox.prepare import components
-from sepvox.prepare.checks import (
-    check_image_block,
-    check_labels_block,
-    check_labels_dtype,
-    check_mask_block,
-    check_same_shape,
-)
-from sepvox.prepare.readers.source import Source, open_source
+from sepvox.prepare.checks import check_image_block, check_labels_block, check_mask_block
 from sepvox.prepare.settings import VolumeSettings
+from sepvox.prepare.sources import Sources, open_sources
 from sepvox.prepare.statistics import Accumulator
 from sepvox.prepare.volume import preparation_fingerprint
 from sepvox.storage import Place
-from sepvox.world import Geometry
 
-Array = NDArray[Any]
-Read = Callable[[Box], Array]
 WHOLE = Part(0, 1)
-METRES = {"nanometer": 1e-9, "micrometer": 1e-6, "millimeter": 1e-3}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a process has to know of one volume.
+
+    Attributes
+    ----------
+    made : str
+        The preparation's fingerprint.
+    """
+
+    volume: str
+    settings: VolumeSettings
+    context: int
+    layout: Layout
+    made: str
+
+    def sources(self) -> Sources:
+        """Opened once in each process."""
+        return _opened(self.settings.model_dump_json(), self.volume, self.context, self.made)
+
+    def named(self, source: str) -> str:
+        """A source in messages."""
+        return f"volumes.{self.volume}.{source}: {getattr(self.settings, source)}"
+
+
+@lru_cache(maxsize=1)
+def _opened(settings: str, volume: str, context: int, made: str) -> Sources:  # noqa: ARG001
+    return open_sources(VolumeSettings.model_validate_json(settings), volume, context)
 
 
 def prepare(experiment: NeuronsExperiment, volume: str, results: Path, restart: bool = False) -> None:
@@ -52,11 +72,11 @@ def prepare(experiment: NeuronsExperiment, volume: str, results: Path, restart: 
         If a source is missing, of the wrong kind, or holds voxels that cannot be used; nothing half-written is left.
     """
     layout = experiment.layout(results)
-    settings = experiment.volumes[volume]
-    done = layout.done("prepare", volume)
     stores = [layout.image(volume), layout.labels(volume), layout.mask(volume)]
-    opened = _phantom(settings) if settings.phantom else _files(settings, volume, experiment.prepare.context)
     made = preparation_fingerprint(experiment, volume)
+    job = _Job(volume, experiment.volumes[volume], experiment.prepare.context, layout, made)
+    _opened.cache_clear()
+    job.sources()
     layout.note()
     with markers.locked(layout.volume(volume) / ".lock"):
         if any(store.exists() for store in stores) and not markers.is_done(layout.made(volume), made):
@@ -69,194 +89,140 @@ def prepare(experiment: NeuronsExperiment, volume: str, results: Path, restart: 
         markers.mark(layout.made(volume), made)
         finished = [store for store in stores if (store / "zarr.json").exists()]
         try:
-            _write(experiment, layout, volume, made, opened)
+            with processes(experiment.prepare.processes) as executor:
+                _write(experiment, job, executor)
         except InputError:
             for store in stores:
                 if store not in finished:
                     storage.remove(store)
             raise
-        markers.mark(done, made)
+        finally:
+            _opened.cache_clear()
+        markers.mark(layout.done("prepare", volume), made)
 
 
-class _Opened:
-    """What is to be written: readers of boxes in source voxels, the stored box, the region, geometry and header."""
-
-    def __init__(self, stored: Box, region: Box, geometry: Geometry, header: dict[str, Any]) -> None:
-        self.stored, self.region, self.geometry, self.header = stored, region, geometry, header
-        self.image_dtype: np.dtype[Any] = np.dtype(np.uint8)
-        self.image: Read | None = None
-        self.labels: Read | None = None
-        self.mask: Read | None = None
-        self.both: Callable[[Box], tuple[Array, Array]] | None = None
-        self.split_labels = False
-
-
-def _phantom(settings: VolumeSettings) -> _Opened:
-    from sepvox.prepare.phantoms.em import em_phantom
-
-    assert settings.phantom is not None
-    phantom = settings.phantom
-    whole = Box.of(phantom.shape)
-    geometry = Geometry(settings.voxel_size or (phantom.anisotropy, 1.0, 1.0), unit=settings.unit)
-    opened = _Opened(whole, whole, geometry, {"phantom": phantom.model_dump(mode="json")})
-    opened.both = lambda box: em_phantom(phantom, box.begin, box.end)
-    return opened
-
-
-def _files(settings: VolumeSettings, volume: str, context: int) -> _Opened:
-    assert settings.image is not None
-    image = open_source(settings.image, settings.key, settings.axes, f"volumes.{volume}.image")
-    whole = Box.of(image.array.shape)
-    region = whole
-    if settings.region:
-        (z, zz), (y, yy), (x, xx) = settings.region
-        region = Box((z, y, x), (zz, yy, xx))
-        if not whole.contains(region):
-            raise InputError(
-                f"volumes.{volume}.region: {[list(s) for s in settings.region]} leaves {settings.image}, whose shape is {list(whole.shape)} (z y x); keep the region inside"
-            )
-    geometry = _geometry(settings, image)
-    opened = _Opened(region.grow((context,) * 3).clip(whole), region, geometry, image.header)
-    opened.image_dtype = image.array.dtype
-    opened.image = _reader(image, Box.of(image.array.shape))
-    opened.split_labels = settings.split_labels
-    for name in ("labels", "mask"):
-        path, key = getattr(settings, name), getattr(settings, f"{name}_key")
-        if path is not None:
-            source = open_source(path, key, settings.axes, f"volumes.{volume}.{name}")
-            names = (f"{settings.image}", f"{path}")
-            check_same_shape(whole.shape, source.array.shape, settings.region, names)
-            if name == "labels":
-                check_labels_dtype(source.array.dtype, path)
-            setattr(opened, name, _reader(source, whole if source.array.shape == whole.shape else region))
-    return opened
-
-
-def _geometry(settings: VolumeSettings, image: Source) -> Geometry:
-    """Voxel size and unit of the configuration, else of the file; the file's offset is brought to that unit."""
-    offset = image.offset or (0.0, 0.0, 0.0)
-    if settings.voxel_size is None:
-        return Geometry(image.voxel_size or (1.0, 1.0, 1.0), offset, image.unit)
-    if image.unit is not None and settings.unit is not None:
-        factor = METRES[image.unit] / METRES[settings.unit]
-        offset = (offset[0] * factor, offset[1] * factor, offset[2] * factor)
-    return Geometry(settings.voxel_size, offset, settings.unit)
-
-
-def _reader(source: Source, covered: Box) -> Read:
-    """Read boxes given in image voxels from a source that covers `covered`."""
-
-    def read(box: Box) -> Array:
-        return np.asarray(source.array[box.inside(covered).slices].compute(scheduler="synchronous"))
-
-    return read
-
-
-def _write(experiment: NeuronsExperiment, layout: Layout, volume: str, made: str, opened: _Opened) -> None:
-    settings = experiment.volumes[volume]
+def _write(experiment: NeuronsExperiment, job: _Job, executor: Executor | None) -> None:
+    layout, volume, sources = job.layout, job.volume, job.sources()
     chunk, shard, levels = experiment.prepare.chunk, experiment.prepare.shard, experiment.prepare.levels
     spec = partial(Spec, chunk=chunk, shard=shard, levels=levels)
-    statistics = Accumulator(opened.image_dtype, opened.stored.size)
-    image_spec = spec(opened.stored.shape, opened.image_dtype.name, opened.geometry.moved(opened.stored.begin))
-    region_geometry = opened.geometry.moved(opened.region.begin)
-    labels_spec = spec(opened.region.shape, "uint64", region_geometry, labels=True)
-    mask_spec = spec(opened.region.shape, "uint8", region_geometry, labels=True)
+    region_geometry = sources.geometry.moved(sources.region.begin)
+    labels_spec = spec(sources.region.shape, "uint64", region_geometry, labels=True)
 
-    def image_work(image: Any, labels: Any, box: Box) -> None:
-        where = box.shift(opened.stored.begin)
-        if opened.both is not None:
-            block, truth = opened.both(where)
-            ome_zarr.write(labels, box, truth)
-        else:
-            assert opened.image is not None
-            block = opened.image(where)
-            check_image_block(block, where.begin, f"volumes.{volume}.image: {settings.image}")
-        ome_zarr.write(image, box, block)
+    def filled(
+        name: str, stores: dict[Place, Spec], work: Callable[[_Job, Box], None], complete: Callable[[Blockwise], None]
+    ) -> None:
+        names = ("prepare", volume, name)
+        first = next(iter(stores))
+        lattice = Lattice(stores[first].shape, shard)
+        step = Blockwise(f"prepare {name}", lattice, layout.step(*names), job.made, layout.blocks(*names))
 
-    def labels_work(array: Any, box: Box) -> None:
-        assert opened.labels is not None
-        where = box.shift(opened.region.begin)
-        block = opened.labels(where)
-        check_labels_block(block, where.begin, f"volumes.{volume}.labels: {settings.labels}")
-        block = block.astype(np.uint64)
-        if opened.split_labels:
-            block = components.components_of_block(block, box, opened.region.shape)
-        ome_zarr.write(array, box, block)
+        def lay_out() -> None:
+            for store, described in stores.items():
+                ome_zarr.create(store, described)
 
-    def mask_work(array: Any, box: Box) -> None:
-        assert opened.mask is not None
-        where = box.shift(opened.region.begin)
-        block = opened.mask(where)
-        check_mask_block(block, where.begin, f"volumes.{volume}.mask: {settings.mask}")
-        ome_zarr.write(array, box, (block != 0).astype(np.uint8))
+        step.create(first, lay_out, restart=True)
+        step.run(WHOLE, partial(work, job), executor)
+        step.finish(partial(complete, step))
 
-    def blockwise(step: str, shape: Any) -> Blockwise:
-        names = ("prepare", volume, step)
-        lattice = Lattice(triple(shape), shard)
-        return Blockwise(f"prepare {step}", lattice, layout.step(*names), made, layout.blocks(*names))
+    def finished(step: Blockwise, store: Place, described: Spec, attributes: dict[str, Any]) -> None:
+        fill_pyramid(step, store, described, executor)
+        ome_zarr.complete(store, described, {**attributes, "fingerprint": job.made})
+        forget_pyramid(step, store, described)
 
-    image_store, labels_store = layout.image(volume), layout.labels(volume)
-    step = blockwise("image", opened.stored.shape)
-
-    def lay_out_image() -> None:
-        ome_zarr.create(image_store, image_spec)
-        if opened.both is not None:
-            ome_zarr.create(labels_store, labels_spec)
-
-    step.create(image_store, lay_out_image, restart=True)
-    image_array = ome_zarr.open_level(image_store, writable=True)
-    labels_array = ome_zarr.open_level(labels_store, writable=True) if opened.both is not None else None
-    step.run(WHOLE, partial(image_work, image_array, labels_array))
-
-    def finish_image() -> None:
-        for box in step.lattice:
-            statistics.add(ome_zarr.read(image_array, box))
-        described = {
+    def complete_image(step: Blockwise) -> None:
+        statistics = Accumulator(sources.image_dtype, sources.stored.size)
+        for found in in_order(partial(_counted, job), step.lattice, executor, step.step):
+            statistics.merge(found)
+        attributes = {
             "statistics": asdict(statistics.result()),
-            "region": [list(s) for s in zip(*_corners(opened.region.inside(opened.stored)), strict=True)],
-            "source_region": [list(s) for s in zip(*_corners(opened.region), strict=True)],
-            "source_header": json.loads(json.dumps(opened.header, default=str)),
-            "fingerprint": made,
+            "region": _spans(sources.region.inside(sources.stored)),
+            "source_region": _spans(sources.region),
+            "source_header": json.loads(json.dumps(sources.header, default=str)),
         }
-        _finish_store(step, image_store, image_spec, described)
-        if opened.both is not None:
-            _finish_store(step, labels_store, labels_spec, {"fingerprint": made})
+        finished(step, image, images[image], attributes)
+        if sources.both is not None:
+            finished(step, labels, labels_spec, {})
 
-    step.finish(finish_image)
+    def complete_labels(step: Blockwise) -> None:
+        if job.settings.split_labels:
+            _join_components(job, step.lattice)
+        finished(step, labels, labels_spec, {})
 
-    if opened.labels is not None:
-        step = blockwise("labels", opened.region.shape)
-        step.create(labels_store, lambda: ome_zarr.create(labels_store, labels_spec), restart=True)
-        array = ome_zarr.open_level(labels_store, writable=True)
-        step.run(WHOLE, partial(labels_work, array))
-        if opened.split_labels:
-            _join_components(step.lattice, array, opened)
-        step.finish(partial(_finish_store, step, labels_store, labels_spec, {"fingerprint": made}))
-    if opened.mask is not None:
-        mask_store = layout.mask(volume)
-        step = blockwise("mask", opened.region.shape)
-        step.create(mask_store, lambda: ome_zarr.create(mask_store, mask_spec), restart=True)
-        step.run(WHOLE, partial(mask_work, ome_zarr.open_level(mask_store, writable=True)))
-        step.finish(partial(_finish_store, step, mask_store, mask_spec, {"fingerprint": made}))
-
-
-def _finish_store(step: Blockwise, store: Place, spec: Spec, attributes: dict[str, Any]) -> None:
-    fill_pyramid(step, store, spec)
-    ome_zarr.complete(store, spec, attributes)
-    forget_pyramid(step, store, spec)
+    image, labels, mask = layout.image(volume), layout.labels(volume), layout.mask(volume)
+    image_geometry = sources.geometry.moved(sources.stored.begin)
+    images = {image: spec(sources.stored.shape, sources.image_dtype.name, image_geometry)}
+    if sources.both is not None:
+        filled("image", {**images, labels: labels_spec}, _write_phantom, complete_image)
+        return
+    filled("image", images, _write_image, complete_image)
+    if sources.labels is not None:
+        filled("labels", {labels: labels_spec}, _write_labels, complete_labels)
+    if sources.mask is not None:
+        mask_spec = spec(sources.region.shape, "uint8", region_geometry, labels=True)
+        filled(
+            "mask", {mask: mask_spec}, _write_mask, partial(finished, store=mask, described=mask_spec, attributes={})
+        )
 
 
-def _corners(box: Box) -> tuple[Any, Any]:
-    return box.begin, box.end
+def _write_phantom(job: _Job, box: Box) -> None:
+    sources = job.sources()
+    assert sources.both is not None
+    image, labels = sources.both(box.shift(sources.stored.begin))
+    ome_zarr.write(ome_zarr.open_level(job.layout.labels(job.volume), writable=True), box, labels)
+    ome_zarr.write(ome_zarr.open_level(job.layout.image(job.volume), writable=True), box, image)
 
 
-def _join_components(lattice: Lattice, array: Any, opened: _Opened) -> None:
+def _write_image(job: _Job, box: Box) -> None:
+    sources = job.sources()
+    assert sources.image is not None
+    where = box.shift(sources.stored.begin)
+    block = sources.image(where)
+    check_image_block(block, where.begin, job.named("image"))
+    ome_zarr.write(ome_zarr.open_level(job.layout.image(job.volume), writable=True), box, block)
+
+
+def _write_labels(job: _Job, box: Box) -> None:
+    sources = job.sources()
+    assert sources.labels is not None
+    where = box.shift(sources.region.begin)
+    block = sources.labels(where)
+    check_labels_block(block, where.begin, job.named("labels"))
+    block = block.astype(np.uint64)
+    if job.settings.split_labels:
+        block = components.components_of_block(block, box, sources.region.shape)
+    ome_zarr.write(ome_zarr.open_level(job.layout.labels(job.volume), writable=True), box, block)
+
+
+def _write_mask(job: _Job, box: Box) -> None:
+    sources = job.sources()
+    assert sources.mask is not None
+    where = box.shift(sources.region.begin)
+    block = sources.mask(where)
+    check_mask_block(block, where.begin, job.named("mask"))
+    ome_zarr.write(ome_zarr.open_level(job.layout.mask(job.volume), writable=True), box, (block != 0).astype(np.uint8))
+
+
+def _counted(job: _Job, box: Box) -> Accumulator:
+    """Statistics of one block of the stored image."""
+    sources = job.sources()
+    found = Accumulator(sources.image_dtype, sources.stored.size)
+    found.add(ome_zarr.read(ome_zarr.open_level(job.layout.image(job.volume)), box))
+    return found
+
+
+def _spans(box: Box) -> list[list[int]]:
+    """[begin, end) of each axis."""
+    return [list(span) for span in zip(box.begin, box.end, strict=True)]
+
+
+def _join_components(job: _Job, lattice: Lattice) -> None:
     """Second pass over component ids; a component's smallest id stands for itself, so that a repeated pass is harmless."""
-    assert opened.labels is not None
+    sources, array = job.sources(), ome_zarr.open_level(job.layout.labels(job.volume), writable=True)
+    assert sources.labels is not None
     pairs = []
     for low, high in components.faces(lattice):
         met = [ome_zarr.read(array, face) for face in (low, high)]
-        labels = [opened.labels(face.shift(opened.region.begin)) for face in (low, high)]
+        labels = [sources.labels(face.shift(sources.region.begin)) for face in (low, high)]
         pairs.append(components.touching(met[0], met[1], labels[0], labels[1]))
     ids, roots = components.joined(pairs)
     for box in lattice:

@@ -105,11 +105,12 @@ class StoreSettings(Settings):
 
 
 class PrepareSettings(StoreSettings):
-    """Layout of every store of the experiment, and how much is kept around a region."""
+    """Layout of every store of the experiment, how much is kept around a region, and how the work is divided."""
 
     context: NonNegative = Field(
         64, description="Voxels of image kept beyond a region, where there are any; at least the network's halo."
     )
+    processes: Positive = Field(1, description="Processes that prepare a volume.")
 
 
 class ScanPrepareSettings(StoreSettings):

@@ -57,6 +57,17 @@ class Accumulator:
         self._minimum, self._maximum = min(self._minimum, float(wide.min())), max(self._maximum, float(wide.max()))
         self._samples.append(wide[:: self._stride].copy())
 
+    def merge(self, other: "Accumulator") -> None:
+        """Add what another one gathered in other blocks of the same image."""
+        self._histogram += other._histogram
+        self._samples += other._samples
+        self._count, self._sum, self._squares = (
+            self._count + other._count,
+            self._sum + other._sum,
+            self._squares + other._squares,
+        )
+        self._minimum, self._maximum = min(self._minimum, other._minimum), max(self._maximum, other._maximum)
+
     def result(self) -> Statistics:
         if self._exact:
             levels = np.arange(len(self._histogram)) + self._lowest

@@ -155,7 +155,7 @@ def preparation_fingerprint(experiment: NeuronsExperiment, volume: str) -> str:
         "prepare",
         VERSIONS["prepare"],
         settings,
-        experiment.prepare.model_dump(mode="json"),
+        experiment.prepare.model_dump(mode="json", exclude={"processes"}),
         files,
         *([nodes] if nodes else []),
     )

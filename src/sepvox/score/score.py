@@ -1,13 +1,16 @@
 """score: fragments, truth and lookup tables to scores, without writing a segmentation."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, triple
+from sepvox.blockwise import in_order, processes
 from sepvox.errors import ConfigError
 from sepvox.experiments.neurons import NeuronsExperiment
-from sepvox.prepare.volume import PreparedVolume, open_volume
+from sepvox.layout import Layout
+from sepvox.prepare.volume import open_volume
 from sepvox.score.contingency import Contingency, contingency, merge, near_border, relabel
 from sepvox.score.metrics import adapted_rand_error, cremi_score, per_object_errors, variation_of_information
 from sepvox.score.sweep import load_counts, read_sweep, save_counts, sources
@@ -25,7 +28,7 @@ def score_sweep(experiment: NeuronsExperiment, model: str, volume: str, results:
         raise ConfigError(f"volumes.{volume}: has no `labels` to compare with; add them, or do not score this volume")
     tables = load_lookup_tables(experiment, model, volume, results)
     made_from = sources(experiment, model, volume, results)
-    counted = _count(layout.fragments(model, volume), open_volume(layout, volume), experiment.score.ignore_border)
+    counted = _count(experiment, model, volume, results)
     save_counts(layout, model, volume, counted, made_from["contingency"])
     fragments = tables.fragments()
     scored = [scores_at(relabel(counted, fragments, tables.at(t)), t) for t in tables.thresholds]
@@ -66,14 +69,19 @@ def scores_at(counted: Contingency, threshold: float) -> dict[str, float]:
     }
 
 
-def _count(store: Place, volume: PreparedVolume, ignore_border: int) -> Contingency:
+def _count(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> Contingency:
+    layout = experiment.layout(results)
+    store = layout.fragments(model, volume)
+    lattice = Lattice(triple(ome_zarr.open_level(store).shape), BLOCK)
+    work = partial(_count_block, store, layout, volume, experiment.score.ignore_border)
+    with processes(experiment.score.processes) as executor:
+        return merge(list(in_order(work, lattice, executor, "score")))
+
+
+def _count_block(store: Place, layout: Layout, volume: str, ignore_border: int, box: Box) -> Contingency:
     fragments = ome_zarr.open_level(store)
-    halo = (0, ignore_border, ignore_border)
-    found = []
-    for box in Lattice(triple(fragments.shape), BLOCK):
-        outer = box.grow(halo).clip(Box.of(fragments.shape))
-        truth = volume.labels_box(outer)
-        inner: Any = box.inside(outer).slices
-        ignore = near_border(truth, ignore_border)[inner] if ignore_border else None
-        found.append(contingency(ome_zarr.read(fragments, box), truth[inner], ignore))
-    return merge(found)
+    outer = box.grow((0, ignore_border, ignore_border)).clip(Box.of(fragments.shape))
+    truth = open_volume(layout, volume).labels_box(outer)
+    inner: Any = box.inside(outer).slices
+    ignore = near_border(truth, ignore_border)[inner] if ignore_border else None
+    return contingency(ome_zarr.read(fragments, box), truth[inner], ignore)

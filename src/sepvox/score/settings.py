@@ -12,6 +12,7 @@ class ScoreSettings(Settings):
         0,
         description="Voxels nearer than this to a border between two ground-truth objects, within a section, are not scored.",
     )
+    processes: Positive = Field(1, description="Processes that count voxels.")
 
 
 class ClassScoreSettings(Settings):

@@ -24,7 +24,7 @@ def sources(experiment: NeuronsExperiment, model: str, volume: str, results: Pat
     counts = markers.fingerprint(
         "contingency",
         VERSIONS["score"],
-        experiment.score.model_dump(mode="json"),
+        experiment.score.model_dump(mode="json", exclude={"processes"}),
         ome_zarr.attributes(layout.fragments(model, volume))["fingerprint"],
         ome_zarr.attributes(layout.labels(volume))["fingerprint"],
     )

@@ -55,7 +55,8 @@ def compression(
     results: Results = RESULTS,
 ) -> None:
     """Compression: make the experiments on a compressed dense network, or, once they ran, their table."""
-    from sepvox.studies.compression import STAGES, prepare_stages, read_study, stage_config, tabulate
+    from sepvox.studies.compression.settings import read_study, stage_config
+    from sepvox.studies.compression.study import STAGES, prepare_stages, tabulate
 
     chosen = read_study(config)
     if table:

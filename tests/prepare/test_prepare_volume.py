@@ -1,0 +1,77 @@
+"""A volume prepared by several processes is the one that a single process prepares, byte by byte."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from sepvox.config import load
+from sepvox.errors import InputError
+from sepvox.layout import Layout
+from sepvox.prepare.prepare import prepare
+
+LAYOUT = Layout(Path("results/divided"))
+
+
+def image_of(dtype: type) -> np.ndarray:
+    return np.random.default_rng(3).normal(100, 20, (36, 44, 52)).astype(dtype)
+
+
+def prepared(folder: Path, processes: int, volume: dict) -> None:
+    document = {
+        "experiment": "divided",
+        "volumes": {"v": {"role": "apply", **volume}},
+        "prepare": {"chunk": [8, 8, 8], "shard": [16, 16, 16], "context": 6, "processes": processes},
+        "network": {"weights": "none.safetensors"},
+    }
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(document))
+    prepare(load(folder / "experiment.yaml"), "v", folder / "results", restart=True)
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    root = folder / str(LAYOUT.image("v").parent)
+    return {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+
+
+def files(folder: Path, dtype: type) -> dict:
+    """Image, labels and mask on disk; the labels have objects in several pieces."""
+    np.save(folder / "image.npy", image_of(dtype))
+    z, y, x = np.indices((36, 44, 52))
+    np.save(folder / "labels.npy", ((z // 12 + y // 9 + x // 20) % 3).astype(np.uint16))
+    np.save(folder / "mask.npy", (z + y < 60).astype(np.uint8))
+    return {
+        **{name: str(folder / f"{name}.npy") for name in ("image", "labels", "mask")},
+        "split_labels": True,
+        "region": [[4, 30], [0, 44], [10, 52]],
+    }
+
+
+@pytest.mark.parametrize("source", [np.uint8, np.float32, "phantom"])
+def test_processes_change_no_byte(tmp_path, source):
+    volume = {"phantom": {"shape": [36, 44, 52], "seed": 5}} if source == "phantom" else files(tmp_path, source)
+    made = {}
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        prepared(folder, processes, volume)
+        made[processes] = stored(folder)
+    assert made[1] == made[2]
+    stores = {name.partition("/")[0] for name in made[1]} - {"made.json", ".lock", "blocks"}
+    assert stores >= ({"image.zarr", "labels.zarr"} | (set() if source == "phantom" else {"mask.zarr"}))
+
+
+def test_a_voxel_that_cannot_be_used_is_named_by_the_process_that_meets_it(tmp_path):
+    image = image_of(np.float32)
+    image[20, 30, 40] = np.nan
+    np.save(tmp_path / "image.npy", image)
+    with pytest.raises(InputError, match=r"volumes.v.image: .*image.npy.* NaN"):
+        prepared(tmp_path, 2, {"image": str(tmp_path / "image.npy")})
+    assert not (tmp_path / str(LAYOUT.image("v"))).exists()
+
+
+def test_a_source_that_changed_in_the_meantime_is_opened_anew(tmp_path):
+    for dtype in (np.uint8, np.float32):
+        np.save(tmp_path / "image.npy", image_of(dtype))
+        prepared(tmp_path, 1, {"image": str(tmp_path / "image.npy")})
+        assert f'"{np.dtype(dtype).name}"'.encode() in stored(tmp_path)["image.zarr/0/zarr.json"]
