@@ -11,10 +11,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,9 @@ from sepvox.storage import Place
 K = TypeVar("K")
 R = TypeVar("R")
 T = TypeVar("T")
+
+# Items given to processes at one time, enough for all of them to have the next: memory does not depend on the volume.
+AHEAD = 256
 
 
 @dataclass(frozen=True)
@@ -206,15 +210,20 @@ def finished(work: Callable[[T], Any], items: Mapping[K, T], executor: Executor 
             work(item)
             yield key
         return
-    futures = {executor.submit(work, item): key for key, item in items.items()}
-    try:
-        with _told(step):
-            for future in as_completed(futures):
+    begun: dict[Future[Any], K] = {}
+    left = iter(items.items())
+    with _told(step, begun):
+        while True:
+            for key, item in islice(left, AHEAD - len(begun)):
+                begun[executor.submit(work, item)] = key
+            if not begun:
+                return
+            ended, _ = wait(begun, return_when=FIRST_COMPLETED)
+            # What has ended well counts, whatever became of the others.
+            for future in sorted(ended, key=lambda one: one.exception() is not None):
+                key = begun.pop(future)
                 future.result()
-                yield futures[future]
-    finally:
-        for future in futures:
-            future.cancel()
+                yield key
 
 
 def in_order(work: Callable[[T], R], items: Iterable[T], executor: Executor | None, step: str) -> Iterator[R]:
@@ -222,16 +231,28 @@ def in_order(work: Callable[[T], R], items: Iterable[T], executor: Executor | No
     if executor is None:
         yield from map(work, items)
         return
-    with _told(step):
-        yield from executor.map(work, items)
+    begun: dict[Future[R], None] = {}
+    left = iter(items)
+    with _told(step, begun):
+        while True:
+            for item in islice(left, AHEAD - len(begun)):
+                begun[executor.submit(work, item)] = None
+            if not begun:
+                return
+            first = next(iter(begun))
+            yield first.result()
+            del begun[first]
 
 
 @contextlib.contextmanager
-def _told(step: str) -> Iterator[None]:
-    """A worker that is killed as an error of the step."""
+def _told(step: str, begun: Iterable[Future[Any]]) -> Iterator[None]:
+    """A worker that is killed as an error of the step; at the end what has not begun never does."""
     try:
         yield
     except BrokenProcessPool:
         raise StoreError(
             f"{step}: a worker process was killed, most likely for want of memory; use fewer processes or smaller blocks, then run the same command again"
         ) from None
+    finally:
+        for future in begun:
+            future.cancel()

@@ -7,11 +7,13 @@ results; it is not taken over.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sepvox import markers
 from sepvox.config import load
-from sepvox.errors import ConfigError, InputError
+from sepvox.errors import ConfigError, InputError, StoreError
+from sepvox.experiments.classes import ClassesExperiment
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.nets import compress as nets
 from sepvox.nets import weights
 from sepvox.nets.build import build
@@ -19,6 +21,8 @@ from sepvox.nets.compress import Budget, CompressedConvolution
 from sepvox.nets.describe import describe
 from sepvox.nets.model_config import read_network, write_model_config
 from sepvox.text_table import text_table
+
+E = TypeVar("E", NeuronsExperiment, ClassesExperiment)
 
 WEIGHTS = "best.safetensors"
 REPORT = "compression.json"
@@ -128,11 +132,43 @@ def compress(source: Path, output: Path, budget: Budget, streams: int = 3, overw
         convolutions=made.convolutions,
     )
     own = {key: value for key, value in markers.read_json(path).items() if key not in ("sepvox", "network")}
-    how = {"weights": markers.file_fingerprint(source), "terms": budget.terms, "share": budget.share}
-    write_model_config(output / "config.json", made.settings, own | {"compressed": how})
-    markers.write_json(output / REPORT, found.as_json())
     weights.save(target, made.network.state_dict(), {})
+    markers.write_json(output / REPORT, found.as_json())
+    # Last, because it says what the weights were made from.
+    write_model_config(output / "config.json", made.settings, own | {"compressed": _how(source, budget, streams)})
     return found
+
+
+def is_compressed(source: Path, output: Path, budget: Budget, streams: int) -> bool:
+    """Whether a folder holds what `compress` would write there now."""
+    try:
+        written = markers.read_json(output / "config.json", "compressed")["compressed"]
+    except StoreError:
+        return False
+    return bool(written == _how(source, budget, streams)) and (output / WEIGHTS).exists()
+
+
+def _how(source: Path, budget: Budget, streams: int) -> dict[str, Any]:
+    made_from = markers.file_fingerprint(source)
+    return {"weights": made_from, "terms": budget.terms, "share": budget.share, "streams": streams}
+
+
+def trained_further(experiment: E, start: Path, iterations: int) -> E:
+    """One model of an experiment (`Experiment.variant`) that begins with other weights, for a number of iterations.
+
+    Raises
+    ------
+    ConfigError
+        If the experiment trains nothing.
+    """
+    if experiment.train is None:
+        raise ConfigError("--iterations: the experiment has no `train` section to take the training's settings from")
+    changes = {
+        "iterations": iterations,
+        **({"epochs": None} if "epochs" in type(experiment.train).model_fields else {}),
+    }
+    network = type(experiment.network)(weights=str(start))
+    return experiment.model_copy(update={"network": network, "train": experiment.train.model_copy(update=changes)})
 
 
 def render(found: Compression) -> str:

@@ -289,12 +289,19 @@ def level_blocks(spec: Spec, level: int) -> Lattice:
 
 
 def fill_block(path: Place, spec: Spec, level: int, box: Box) -> None:
-    """Fill one shard of a coarser level from the level below it, which is filled."""
+    """Fill one shard of a coarser level from the level below it, which is filled.
+
+    One shard of the finer level is read at a time, so that no more is held.
+    """
     fine, coarse = open_level(path, level - 1), open_level(path, level, writable=True)
     factors = triple([-(-f // c) for f, c in zip(fine.shape[-3:], coarse.shape[-3:], strict=True)])
     reduce: Callable[[Array], Array] = mode if spec.labels else mean_as(np.dtype(spec.dtype))
-    source = Box(
-        triple([b * f for b, f in zip(box.begin, factors, strict=True)]),
-        triple([e * f for e, f in zip(box.end, factors, strict=True)]),
-    ).clip(Box.of(fine.shape[-3:]))
-    write(coarse, box, downsample(read(fine, source), factors, reduce))
+    filled = np.empty((*coarse.shape[:-3], *box.shape), coarse.dtype)
+    size = triple([s // f if s % f == 0 else s for s, f in zip(spec.shard, factors, strict=True)])
+    for part in Lattice(triple(coarse.shape[-3:]), size).within(box):
+        source = Box(
+            triple([b * f for b, f in zip(part.begin, factors, strict=True)]),
+            triple([e * f for e, f in zip(part.end, factors, strict=True)]),
+        ).clip(Box.of(fine.shape[-3:]))
+        filled[..., *part.inside(box).slices] = downsample(read(fine, source), factors, reduce)
+    write(coarse, box, filled)

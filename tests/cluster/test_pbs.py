@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,22 +80,43 @@ def test_a_batch_system_gives_the_same_bytes_and_what_it_kills_is_given_again(
     assert contents(folder, FRAGMENTS, CELLS) == contents(expected, FRAGMENTS, CELLS)
 
 
+@pytest.fixture
+def answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, str, int], subprocess.CompletedProcess[str]]:
+    """What the status script makes of what qstat says on both streams, and of its exit status."""
+
+    def status(says: str, complains: str, code: int) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "says").write_text(says)
+        (tmp_path / "complains").write_text(complains)
+        (tmp_path / "qstat").write_text(
+            f"#!/bin/sh\ncat '{tmp_path}/says'\ncat '{tmp_path}/complains' >&2\nexit {code}\n"
+        )
+        (tmp_path / "qstat").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        return subprocess.run([STATUS, "7.a"], capture_output=True, text=True, check=False)
+
+    return status
+
+
 @pytest.mark.parametrize(
-    ("answer", "code", "status"),
+    ("says", "complains", "code", "status"),
     [
-        ("Job Id: 7.a\n    Job_Name = x\n    job_state = Q\n", 0, "running"),
-        ("Job Id: 7.a\n    job_state = R\n", 0, "running"),
-        ("Job Id: 7.a\n    job_state = F\n    Exit_status = 0\n", 0, "success"),
-        ("Job Id: 7.a\n    job_state = F\n    Exit_status = 271\n", 0, "failed"),
-        ("Job Id: 7.a\n    job_state = F\n", 0, "failed"),
-        ("qstat: Unknown Job Id 7.a\n", 153, "failed"),
-        ("Connection refused\nqstat: cannot connect to server a (errno=111)\n", 111, "running"),
+        ("Job Id: 7.a\n    Job_Name = x\n    job_state = Q\n", "", 0, "running"),
+        ("Job Id: 7.a\n    job_state = R\n", "", 0, "running"),
+        ("Job Id: 7.a\n    job_state = F\n    Exit_status = 0\n", "", 0, "success"),
+        ("Job Id: 7.a\n    job_state = F\n    Exit_status = 271\n", "", 0, "failed"),
+        ("Job Id: 7.a\n    job_state = F\n", "", 0, "failed"),
+        ("", "qstat: Unknown Job Id 7.a\n", 153, "failed"),
+        ("", "Connection refused\nqstat: cannot connect to server a (errno=111)\n", 111, "running"),
     ],
 )
-def test_the_status_of_a_job_is_read_from_qstat(tmp_path, monkeypatch, answer, code, status):
-    (tmp_path / "answer").write_text(answer)
-    (tmp_path / "qstat").write_text(f'#!/bin/sh\ncat "{tmp_path}/answer"\nexit {code}\n')
-    (tmp_path / "qstat").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    done = subprocess.run([STATUS, "7.a"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{status}\n"
+def test_the_status_of_a_job_is_read_from_qstat(answers, says, complains, code, status):
+    assert answers(says, complains, code).stdout == f"{status}\n"
+
+
+@pytest.mark.parametrize("complaint", ["qstat: PBS is not configured to maintain job history", "qstat: not found"])
+def test_a_status_that_cannot_be_known_ends_the_run_instead_of_waiting_for_ever(answers, complaint):
+    done = answers("", complaint, 1)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert complaint in done.stderr

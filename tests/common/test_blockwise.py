@@ -2,15 +2,17 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from sepvox import blockwise as blockwise_module
 from sepvox import markers
 from sepvox.blocks import Lattice, Part
-from sepvox.blockwise import Blockwise, processes
+from sepvox.blockwise import Blockwise, finished, in_order, processes
 from sepvox.errors import StaleError, StoreError
 
 LATTICE = Lattice((4, 4, 4), (2, 2, 2))
@@ -208,3 +210,29 @@ def test_marker_is_written_whole_or_not_at_all(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["marker.json"]
     path.write_text('{"finger')
     assert not markers.is_done(path, "one")
+
+
+def number(item: int) -> int:
+    return item * item
+
+
+def die_at_three(item: int) -> None:
+    if item == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_more_items_than_are_given_at_one_time_are_all_done_and_in_order(count, monkeypatch):
+    monkeypatch.setattr(blockwise_module, "AHEAD", 4)
+    with processes(count) as executor:
+        assert list(in_order(number, range(50), executor, "test")) == [item * item for item in range(50)]
+        assert sorted(finished(number, {item: item for item in range(50)}, executor, "test")) == list(range(50))
+
+
+def test_a_worker_that_is_killed_while_items_are_still_given_is_one_line(monkeypatch):
+    monkeypatch.setattr(blockwise_module, "AHEAD", 2)
+    for run in (in_order, lambda work, items, *rest: finished(work, {item: item for item in items}, *rest)):
+        with processes(2) as executor, pytest.raises(StoreError, match="test: a worker process was killed"):
+            list(run(die_at_three, range(50), executor, "test"))
+        with processes(2) as executor:
+            next(iter(run(number, range(2), executor, "test")))

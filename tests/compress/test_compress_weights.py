@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from sepvox.cli import app
-from sepvox.compress import compress, find_weights
+from sepvox.compress import WEIGHTS, compress, find_weights, is_compressed
 from sepvox.config import load
 from sepvox.errors import ConfigError, InputError
 from sepvox.layout import Layout
@@ -80,7 +80,7 @@ def test_what_was_known_of_the_dense_weights_is_kept_and_what_was_made_of_them_s
     found = compress(source, tmp_path / "out", Budget(terms=4))
     config = json.loads((tmp_path / "out/config.json").read_text())
     assert (config["classes"], config["normalisation"]) == ({"grey": 1}, "z")
-    assert config["compressed"] | {"weights": ""} == {"weights": "", "terms": 4, "share": None}
+    assert config["compressed"] | {"weights": ""} == {"weights": "", "terms": 4, "share": None, "streams": 3}
     report = json.loads((tmp_path / "out/compression.json").read_text())
     assert report == json.loads(json.dumps(found.as_json()))
     assert [row["terms"] for row in report["convolutions"]] == config["network"]["stream_widths"]
@@ -134,6 +134,35 @@ def test_a_trained_experiment_is_compressed_and_its_weights_are_trained_further(
     lines = Layout(results / "small").metrics("main").read_text().splitlines()
     losses = [json.loads(line).get("validation_loss") for line in lines]
     assert np.isfinite([loss for loss in losses if loss is not None]).all()
+
+
+def test_the_verb_trains_on_what_it_compressed(tmp_path):
+    from sepvox.prepare.prepare import prepare
+    from sepvox.train.neurons import train_neurons
+
+    config, results, out = tmp_path / "dense.yaml", tmp_path / "results", tmp_path / "out"
+    config.write_text(yaml.safe_dump(EXPERIMENT))
+    experiment = load(config)
+    for volume in experiment.volumes:
+        prepare(experiment, volume, results)
+    train_neurons(experiment, "main", results)
+    arguments = ["compress", str(config), "--output", str(out), "--results", str(results), "--iterations", "3"]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0
+    before, after = weights.load(out / WEIGHTS), weights.load(out / "models/fine-tuned" / WEIGHTS)
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    last = json.loads((out / "models/fine-tuned/metrics.jsonl").read_text().splitlines()[-1])
+    assert last["iteration"] == 3
+    assert is_compressed(find_weights(config, None, results), out, HALF, 3)
+    assert not is_compressed(find_weights(config, None, results), out, HALF, 2)
+
+
+def test_weights_alone_cannot_be_trained_further(tmp_path):
+    arguments = ["compress", str(write_dense(tmp_path)), "--output", str(tmp_path / "out"), "--iterations", "3"]
+    with pytest.raises(ConfigError, match=r"--iterations 3: .* has no data to train on; give its experiment instead"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_compressed_is_told_in_one_line_and_nothing_is_written(tmp_path):

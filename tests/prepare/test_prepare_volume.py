@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import yaml
 
+from sepvox.blockwise import processes as processes_of
 from sepvox.config import load
 from sepvox.errors import InputError
 from sepvox.layout import Layout
+from sepvox.prepare import prepare as step
 from sepvox.prepare.prepare import prepare
 
 LAYOUT = Layout(Path("results/divided"))
@@ -48,7 +50,9 @@ def files(folder: Path, dtype: type) -> dict:
 
 
 @pytest.mark.parametrize("source", [np.uint8, np.float32, "phantom"])
-def test_processes_change_no_byte(tmp_path, source):
+def test_processes_change_no_byte(tmp_path, source, monkeypatch):
+    asked = []
+    monkeypatch.setattr(step, "processes", lambda count: asked.append(count) or processes_of(count))
     volume = {"phantom": {"shape": [36, 44, 52], "seed": 5}} if source == "phantom" else files(tmp_path, source)
     made = {}
     for processes in (1, 2):
@@ -56,6 +60,7 @@ def test_processes_change_no_byte(tmp_path, source):
         folder.mkdir()
         prepared(folder, processes, volume)
         made[processes] = stored(folder)
+    assert asked == [1, 2]
     assert made[1] == made[2]
     stores = {name.partition("/")[0] for name in made[1]} - {"made.json", ".lock", "blocks"}
     assert stores >= ({"image.zarr", "labels.zarr"} | (set() if source == "phantom" else {"mask.zarr"}))

@@ -1,5 +1,6 @@
 """What is no volume is refused with one line that names the key, the file and the mend; damage is never read silently."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import zarr
 from test_readers_formats import WHAT, Write, volume
 
 from sepvox.errors import InputError
+from sepvox.prepare.readers.npy import NumpyVoxels
 from sepvox.prepare.readers.source import open_source
 
 _UNASSIGNED_COMPRESSION = 60123
@@ -299,6 +301,18 @@ def test_unreadable_zarr_metadata_is_refused(tmp_path: Path) -> None:
     path, key = formats.zarr3_group(tmp_path, volume())
     (tmp_path / "a.zarr" / "volumes" / "raw" / "zarr.json").write_text("{}")
     assert "cannot be opened as Zarr" in refusal(path, key)
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, key = formats.npy(tmp_path, volume())
+    source = open_source(path, key, "zyx", WHAT)
+
+    def failing(*_: Any) -> Any:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    monkeypatch.setattr(NumpyVoxels, "read", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        source.array.compute()
 
 
 def test_file_removed_after_opening_is_an_input_error(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from benchmarks.scale import make, tables, volume
 from benchmarks.scale.__main__ import BEGIN, END, replaced
 from benchmarks.scale.experiment import CONFIG, LAYOUT, MODEL, TILE, VOLUME, Trial, files, stores
 from benchmarks.scale.measure import FailedError, cost, held
-from benchmarks.scale.plan import exponent, files_of, rates
+from benchmarks.scale.plan import Rate, exponent, files_of, hours, rates
 from benchmarks.scale.volume import Tile
 from bioimage_cpp.segmentation import label
 from scipy.ndimage import distance_transform_edt
@@ -117,6 +117,13 @@ def test_a_larger_volume_costs_less_than_a_byte_of_memory_per_voxel_more(tmp_pat
         assert small > 32**3 * 8
         # A job keeps a few kilobytes for each of its blocks, and nothing for each voxel.
         assert large - small < 128**3 - 96**3
+
+
+def test_hours_of_a_plan_are_divided_by_the_cores_that_a_step_has():
+    found = [Rate(step, 3600e-9, 0, 0) for step in ("fragments", "prepare", "agglomerate")]
+    assert hours(found, 64e9, cluster=1000, machine=64) == pytest.approx(
+        {"cluster": 0.064, "machine": 1, "process": 64}
+    )
 
 
 def test_files_of_a_plan_fall_with_the_block():

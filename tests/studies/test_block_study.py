@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from sepvox.errors import ConfigError, StoreError
-from sepvox.studies.blocks import compare_blocks, read_study
+from sepvox.nets.settings import NetworkSettings
+from sepvox.studies.blocks.settings import read_study
+from sepvox.studies.blocks.speed import seconds_per_million
+from sepvox.studies.blocks.study import compare_blocks
 
 HEADER = "network,parameters,macs_per_voxel,models,training_seconds,prediction_seconds,voxels,"
 MODELS = "{dense: {network: {block: dense}}, p2: {}, tt: {network: {block: tt}}}"
@@ -27,48 +30,70 @@ def study(folder: Path, task: str = "neurons", models: str = MODELS):
     return read_study(path)
 
 
+def timed(*_) -> dict[str, float]:
+    return {"dense": 0.0, "p2": 2.0, "tt": 4.0}
+
+
 def compare(folder: Path, title: str, rows: dict[str, tuple[int, str, str]], task: str) -> tuple[str, dict]:
     chosen = study(folder, task)
     path = chosen.layout(folder / "results").comparison()
     path.parent.mkdir(parents=True)
     lines = [f"{name},{size},1,2,60,2,1000,{mean},{sd},9,9" for name, (size, mean, sd) in rows.items()]
     path.write_text("\n".join([f"{HEADER}{title} mean,{title} sd,other mean,other sd", *lines]) + "\n")
-    text = compare_blocks(chosen, folder / "results")
+    text = compare_blocks(chosen, folder / "results", timed)
     assert path.with_name("findings.txt").read_text() == text
     return text, json.loads(path.with_name("findings.json").read_text())
 
 
 def test_less_variation_of_information_is_better(tmp_path):
-    rows = {"dense": (1000, "1.0", "0.1"), "p2": (500, "0.8", "0.05"), "tt": (600, "1.1", "0.05")}
+    rows = {"dense": (1000, "1.0", "0.01"), "p2": (500, "0.8", "0.01"), "tt": (600, "1.1", "0.2")}
     text, found = compare(tmp_path, "VI sum", rows, "neurons")
     p2, tt = found["others"]
     assert (p2["better"], p2["smaller"], p2["decided"]) == (pytest.approx(0.2), pytest.approx(0.5), True)
+    # Means 0.2 apart, standard deviations of 0.01, two seeds each: t = 20, two degrees of freedom.
+    assert p2["p"] == pytest.approx(0.00249, rel=0.01)
     assert (tt["better"], tt["decided"]) == (pytest.approx(-0.1), False)
-    assert p2["network"]["seconds_per_million"] == pytest.approx(2000)
-    assert "of 1 P_mSC_n networks: better by as much p2; worse none" in text
-    assert "Smaller by as much: p2." in text
+    assert [one["network"]["seconds_per_million"] for one in found["others"]] == [2.0, 4.0]
+    assert "p2: 50% smaller, and 20.0% better." in text
+    assert "tt: 40% smaller, and not to be told from the dense network." in text
+    assert text.endswith("of which both holds: p2.\n")
 
 
 def test_more_dice_is_better(tmp_path):
-    rows = {"dense": (1000, "0.8", "0.01"), "p2": (700, "0.76", "0.01"), "tt": (600, "0.88", "0.01")}
+    rows = {"dense": (1000, "0.8", "0.001"), "p2": (700, "0.76", "0.001"), "tt": (1100, "0.96", "0.001")}
     text, found = compare(tmp_path, "Dice", rows, "classes")
-    assert [one["better"] for one in found["others"]] == [pytest.approx(-0.05), pytest.approx(0.1)]
-    # What is said of the claim is on separable networks; 3DTT is none.
-    assert "better by as much none; worse p2;" in text
-    assert "Smaller by as much: none." in text
+    assert [one["better"] for one in found["others"]] == [pytest.approx(-0.05), pytest.approx(0.2)]
+    assert "p2: 30% smaller, and 5.0% worse." in text
+    assert "tt: 10% larger, and 20.0% better." in text
+    assert text.endswith("of which both holds: none.\n")
+
+
+@pytest.mark.parametrize(
+    ("size", "mean", "confirmed"), [(600, "0.864", True), (606, "0.864", False), (600, "0.866", False)]
+)
+def test_the_claim_is_on_both_at_once_in_percents(tmp_path, size, mean, confirmed):
+    rows = {"dense": (1000, "1.0", "0.001"), "p2": (size, mean, "0.001"), "tt": (600, "1.1", "0.2")}
+    _, found = compare(tmp_path, "VI sum", rows, "neurons")
+    assert found["others"][0]["confirms"] is confirmed
 
 
 def test_one_seed_decides_nothing(tmp_path):
     rows = {"dense": (1000, "0.4", ""), "p2": (500, "0.9", ""), "tt": (600, "0.1", "")}
     text, found = compare(tmp_path, "Dice", rows, "classes")
-    assert not any(one["decided"] for one in found["others"])
-    assert text.count("not decided") == 2
-    assert "better by as much none; worse none; not to be told from the dense network p2" in text
+    assert not any(one["decided"] or one["confirms"] for one in found["others"])
+    assert text.count("not to be told from the dense network") == 2
+
+
+def test_a_pass_is_timed_by_the_voxels_that_it_yields():
+    networks = {name: NetworkSettings(width=4, depth=1, block=name) for name in ("dense", "tt")}
+    found = seconds_per_million(networks, edge=16, repeats=1)
+    assert found.keys() == networks.keys()
+    assert all(0 < seconds < 1000 for seconds in found.values())
 
 
 def test_a_study_that_did_not_run_or_was_not_scored_is_refused(tmp_path):
     with pytest.raises(StoreError, match=r"comparison\.csv: missing; run the experiment first"):
-        compare_blocks(study(tmp_path), tmp_path / "results")
+        compare_blocks(study(tmp_path), tmp_path / "results", timed)
     rows = {"dense": (1000, "", ""), "p2": (700, "0.84", ""), "tt": (600, "0.7", "")}
     with pytest.raises(StoreError, match="dense has no Dice"):
         compare(tmp_path, "Dice", rows, "classes")

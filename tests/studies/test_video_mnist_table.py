@@ -12,8 +12,8 @@ from PIL import Image
 from sepvox import markers
 from sepvox.errors import StoreError
 from sepvox.layout import Layout
-from sepvox.studies.video_mnist import records
-from sepvox.studies.video_mnist.comparison import compare, mean_of
+from sepvox.studies.video_mnist import records, render
+from sepvox.studies.video_mnist.comparison import compare, holm, mean_of
 from sepvox.studies.video_mnist.published import TABLE_2
 from sepvox.studies.video_mnist.settings import VideoMnistStudy
 from sepvox.studies.video_mnist.table import write_table
@@ -106,6 +106,24 @@ def test_nothing_is_tested_where_differences_do_not_vary():
     for dense, tt, sign in [([0.5], [0.6], 1), ([0.8, 0.9, 0.7], [0.7, 0.8, 0.6], -1), ([0.5, 0.6], [0.5, 0.6], 0)]:
         found = compare(dense, tt)
         assert (found.t, found.p, found.sign, found.significant) == (None, None, sign, False)
+
+
+def test_several_tests_are_corrected_as_worked_out_by_hand():
+    # Lowest first: 3 × 0.01, 2 × 0.02, 1 × 0.03, none below the one before.
+    assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_the_verdict_is_on_the_rows_in_which_3dtt_was_published_as_better():
+    runs = np.arange(10) / 100
+    better, level = compare(runs, runs + 0.1 + runs**2), compare(runs, runs + np.where(runs > 0.05, 0.01, -0.02))
+    found = render.verdict(render.Tested(100, {10: better, 20: level, 100: better}))
+    assert found.startswith("Of the 2 rows in which 3DTT was published as better (10, 20 videos), ")
+    assert (
+        "3DTT is better here too in 1, significantly so: 10; dense is better here in 1, significantly so: none" in found
+    )
+    assert render.verdict(render.Tested(100, {100: better})).startswith("No row of the table")
 
 
 def test_table_has_the_published_means_beside_ours_for_both_sets_of_test_videos(results):

@@ -4,7 +4,7 @@ The study is an experiment like any other, so its jobs are those of a workflow o
 cluster give its file to --configfile too: the jobs are then the cluster's, not one of it.
 """
 
-from sepvox.studies.blocks import read_study
+from sepvox.studies.blocks.settings import read_study
 
 BLOCKS = study_settings("blocks", read_study)
 BLOCKS_LAYOUT = BLOCKS.layout(RESULTS)

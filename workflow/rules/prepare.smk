@@ -11,7 +11,7 @@ if NEURONS:
             layout.benchmark("prepare", "{volume}")
         threads: experiment.prepare.processes
         resources:
-            mem_mb=4000,
+            mem_mb=2000 + 2000 * experiment.prepare.processes,
             runtime="2h",
         params:
             experiment=arguments,

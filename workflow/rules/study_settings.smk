@@ -6,6 +6,8 @@ environment: SEPVOX_STUDY_TOY=configs/studies/toy-published.yaml.
 
 # What a run says at its end, by the rule that was asked for.
 STUDY_RESULTS = {}
+# The configuration of each study's experiment, by its name.
+STUDY_NAMES = {}
 
 
 def study_file(name):
@@ -32,6 +34,9 @@ def study_settings(name, read):
     study = read_or_refuse(read, study_file(name))
     if study.experiment == experiment.experiment and not is_the_experiment(study_file(name)):
         refuse(f"{CONFIG}: experiment: {study.experiment} is the name of a study; choose another")
+    other = STUDY_NAMES.setdefault(study.experiment, study_file(name))
+    if other != study_file(name):
+        refuse(f"{study_file(name)}: experiment: {study.experiment} is that of {other} too; choose another")
     return study
 
 

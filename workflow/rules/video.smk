@@ -16,12 +16,13 @@ rule video_videos:
         VIDEO_LAYOUT.log("video", "videos"),
     benchmark:
         VIDEO_LAYOUT.benchmark("video", "videos")
+    threads: (VIDEO.mnist or VIDEO.folder).processes
     resources:
         mem_mb=8000,
         runtime="4h",
     params:
         study=study_arguments("video"),
-        sources=settings(VIDEO, include={"mnist", "folder"}),
+        sources=settings(VIDEO, include={"mnist", "folder"}, exclude={"mnist": {"processes"}, "folder": {"processes"}}),
         version=VERSIONS["video"],
     shell:
         "sepvox study video {params.study} --part videos --restart > {log:q} 2>&1"

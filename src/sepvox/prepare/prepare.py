@@ -75,7 +75,6 @@ def prepare(experiment: NeuronsExperiment, volume: str, results: Path, restart: 
     stores = [layout.image(volume), layout.labels(volume), layout.mask(volume)]
     made = preparation_fingerprint(experiment, volume)
     job = _Job(volume, experiment.volumes[volume], experiment.prepare.context, layout, made)
-    _opened.cache_clear()
     job.sources()
     layout.note()
     with markers.locked(layout.volume(volume) / ".lock"):

@@ -9,7 +9,6 @@ from sepvox.blocks import Box, Lattice, triple
 from sepvox.blockwise import in_order, processes
 from sepvox.errors import ConfigError
 from sepvox.experiments.neurons import NeuronsExperiment
-from sepvox.layout import Layout
 from sepvox.prepare.volume import open_volume
 from sepvox.score.contingency import Contingency, contingency, merge, near_border, relabel
 from sepvox.score.metrics import adapted_rand_error, cremi_score, per_object_errors, variation_of_information
@@ -71,17 +70,19 @@ def scores_at(counted: Contingency, threshold: float) -> dict[str, float]:
 
 def _count(experiment: NeuronsExperiment, model: str, volume: str, results: Path) -> Contingency:
     layout = experiment.layout(results)
-    store = layout.fragments(model, volume)
+    store, labels = layout.fragments(model, volume), layout.labels(volume)
+    # Whether the labels are of the volume as it was prepared last.
+    open_volume(layout, volume)
     lattice = Lattice(triple(ome_zarr.open_level(store).shape), BLOCK)
-    work = partial(_count_block, store, layout, volume, experiment.score.ignore_border)
+    work = partial(_count_block, store, labels, experiment.score.ignore_border)
     with processes(experiment.score.processes) as executor:
         return merge(list(in_order(work, lattice, executor, "score")))
 
 
-def _count_block(store: Place, layout: Layout, volume: str, ignore_border: int, box: Box) -> Contingency:
+def _count_block(store: Place, labels: Place, ignore_border: int, box: Box) -> Contingency:
     fragments = ome_zarr.open_level(store)
     outer = box.grow((0, ignore_border, ignore_border)).clip(Box.of(fragments.shape))
-    truth = open_volume(layout, volume).labels_box(outer)
+    truth = ome_zarr.read(ome_zarr.open_level(labels), outer)
     inner: Any = box.inside(outer).slices
     ignore = near_border(truth, ignore_border)[inner] if ignore_border else None
     return contingency(ome_zarr.read(fragments, box), truth[inner], ignore)

@@ -129,12 +129,14 @@ def apply_lookup(fragments: Ids, ids: Ids, segments: Ids) -> Ids:
 
 
 def _table(fragment_ids: Ids, sizes: NDArray[np.integer], lowest: Index, minimum_size: int) -> Ids:
-    """Ids by threshold and fragment, from the place (t, f) of the lowest fragment of each fragment's segment."""
-    table = fragment_ids[lowest]
-    if minimum_size > 1:
-        for row, places in zip(table, lowest, strict=True):
+    """Ids by threshold and fragment, from the place (t, f) of the lowest fragment of each fragment's segment, in its memory."""
+    table: Ids = lowest.view(np.uint64)
+    for row, places in zip(table, lowest, strict=True):
+        ids = fragment_ids[places]
+        if minimum_size > 1:
             voxels = np.bincount(places, weights=sizes, minlength=len(places))
-            row[voxels[places] < minimum_size] = 0
+            ids[voxels[places] < minimum_size] = 0
+        row[...] = ids
     return table
 
 

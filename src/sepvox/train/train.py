@@ -155,6 +155,7 @@ class _Run:
 
             return Events.ITERATION_COMPLETED(event_filter=filtered)
 
+        trainer.add_event_handler(Events.ITERATION_STARTED(once=self.start + 1), self._start_clock)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, self._step)
         trainer.add_event_handler(due(LOG_EVERY, every, settings.checkpoint_every), self._log)
         if settings.tensorboard:
@@ -244,6 +245,11 @@ class _Run:
         if self.average is not None:
             state["average"] = self.average.state_dict()
         checkpoint.save(self.state / "checkpoint.pt", state)
+        self._clock = time.monotonic()
+
+    def _start_clock(self) -> None:
+        """Without the start of the loaders."""
+        self._clock = time.monotonic()
 
     def _write(self, **line: Any) -> None:
         with (self.state / "metrics.jsonl").open("a") as file:

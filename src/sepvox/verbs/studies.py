@@ -43,9 +43,13 @@ def toy(
 @study.command("blocks")
 def blocks(config: Config, results: Results = RESULTS) -> None:
     """Blocks in one U-Net: hold the paper's claim against an experiment that compared them and that ran."""
-    from sepvox.studies.blocks import compare_blocks, read_study
+    from sepvox.studies.blocks.settings import read_study
 
-    typer.echo(compare_blocks(read_study(config), results), nl=False)
+    chosen = read_study(config)
+    from sepvox.studies.blocks.speed import seconds_of_networks
+    from sepvox.studies.blocks.study import compare_blocks
+
+    typer.echo(compare_blocks(chosen, results, seconds_of_networks), nl=False)
 
 
 @study.command("compression")
@@ -56,9 +60,10 @@ def compression(
 ) -> None:
     """Compression: make the experiments on a compressed dense network, or, once they ran, their table."""
     from sepvox.studies.compression.settings import read_study, stage_config
-    from sepvox.studies.compression.study import STAGES, prepare_stages, tabulate
 
     chosen = read_study(config)
+    from sepvox.studies.compression.study import STAGES, prepare_stages, tabulate
+
     if table:
         typer.echo(tabulate(chosen, results), nl=False)
         return

@@ -6,6 +6,7 @@ reader module returns a `Stored`: the box reader with what the file says about i
 read. `lazy_array` turns it into a Dask array in (z, y, x) order, of blocks of at most `BLOCK_BYTES`.
 """
 
+import errno
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ Box = tuple[slice, slice, slice]
 Triple = tuple[float, float, float]
 
 BLOCK_BYTES = 64 * 2**20
+# A disk or a connection fails, which says nothing about the file.
+FAILING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH})
 STORED_ZYX = (0, 1, 2)
 STORED_XYZ = (2, 1, 0)
 
@@ -107,6 +110,8 @@ class OrderedVoxels:
         except (AccessError, InputError, MemoryError):
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in FAILING:
+                raise
             # The format libraries and their codecs raise whatever they like on damaged bytes.
             where = ", ".join(f"{a} {b}:{e}" for a, b, e in zip("zyx", begin, end, strict=True))
             raise InputError(

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from sepvox import markers
-from sepvox.compress import WEIGHTS, compress, find_weights
+from sepvox.compress import WEIGHTS, compress, find_weights, is_compressed
 from sepvox.config import load_neurons
 from sepvox.errors import StoreError
 from sepvox.layout import Layout
@@ -44,7 +44,10 @@ def prepare_stages(study: CompressionStudy, results: Path) -> None:
     assert train is not None, "read_study has refused it"
     source = find_weights(Path(study.dense), first, results)
     folder = Layout(results / study.experiment).root / "compressed"
-    compress(source, folder, Budget(None, study.share), study.streams, overwrite=True)
+    budget = Budget(None, study.share)
+    # Weights written anew would be taken for changed ones by the workflows that follow.
+    if not is_compressed(source, folder, budget, study.streams):
+        compress(source, folder, budget, study.streams, overwrite=True)
     common = experiment.model_dump(mode="json", exclude={"network", "models", "seeds", "train"}, exclude_unset=True)
     applied, trained = _models(study, train.iterations, source, folder)
     for stage, own in (

@@ -45,7 +45,7 @@ class Finding:
     def line(self, count: int) -> str:
         """The finding as a line of text; `count` is the number of all seeds."""
         says = "holds" if self.holds else "does not hold"
-        alone = f" (by itself in {self.seeds} of {count} seeds)" if count > 1 else ""
+        alone = f" (by itself in {self.seeds} of {count} seeds)" if count > 1 else " in this one seed"
         return f"{self.finding}, by {self.measure}: {says}{alone}. {self.figures}"
 
 

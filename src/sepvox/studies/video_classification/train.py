@@ -161,9 +161,7 @@ class _Training:
         )
         with bar:
             while self.epoch < settings.epochs:
-                begin = time.monotonic()
                 self._train_epoch(batches)
-                self.seconds += time.monotonic() - begin
                 bar.update()
                 bar.set_postfix(accuracy=self.best[0])
 
@@ -175,13 +173,16 @@ class _Training:
             rate = self.settings.learning_rate / (1 + self.settings.decay * iteration)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
+            begin = time.perf_counter()
             self.optimizer.zero_grad(set_to_none=True)
             logits, labels = self._logits(self.network, batch)
             loss = functional.cross_entropy(logits, labels)
             torch.autograd.backward(loss)
             self.optimizer.step()
-            losses.append(loss.detach())
-        mean = float(torch.stack(losses).mean())
+            # As a number on the CPU, so that a GPU has done its work when the time is taken.
+            losses.append(float(loss.detach()))
+            self.seconds += time.perf_counter() - begin
+        mean = math.fsum(losses) / len(losses)
         if not math.isfinite(mean):
             raise InputError(f"{self.unit}: the loss is no longer a number; lower train.learning_rate")
         judged = self._judge(self.network, "validation")

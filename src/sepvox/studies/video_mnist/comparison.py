@@ -54,6 +54,16 @@ class Comparison:
         return self.p is not None and self.p < LEVEL
 
 
+def holm(values: Sequence[float]) -> list[float]:
+    """p-values of several tests, corrected so that one false finding among all is as unlikely as each says (Holm 1979)."""
+    order = sorted(range(len(values)), key=lambda place: values[place])
+    found, highest = [0.0] * len(values), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
+        found[place] = highest
+    return found
+
+
 def mean_of(values: Sequence[float]) -> Mean:
     """Mean and standard error of at least one value."""
     return Mean(fmean(values), stdev(values) / sqrt(len(values)) if len(values) > 1 else None)

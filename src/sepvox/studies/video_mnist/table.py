@@ -13,7 +13,7 @@ from sepvox.layout import Layout
 from sepvox.report import figures
 from sepvox.studies.video_mnist.chart import draw_accuracy
 from sepvox.studies.video_mnist.comparison import LEVEL, TEST, compare, mean_of
-from sepvox.studies.video_mnist.published import NETWORKS
+from sepvox.studies.video_mnist.published import NETWORKS, TITLES
 from sepvox.studies.video_mnist.records import Records
 from sepvox.studies.video_mnist.render import Tested, Trained, as_csv, as_record, markdown
 from sepvox.studies.video_mnist.settings import VideoMnistStudy
@@ -43,7 +43,7 @@ def write_table(study: VideoMnistStudy, results: Path, partial: bool = False) ->
     pairs = finished_pairs(records, partial)
     tested = [found for name in SETS if (found := _tested(records, pairs, name)) is not None]
     networks = _trained(records, pairs)
-    notes = _notes(study, pairs)
+    notes = _notes(study, pairs) + _at_the_edge(study, networks)
     content = {
         "experiment": study.experiment,
         "notes": notes,
@@ -71,7 +71,7 @@ def write_table(study: VideoMnistStudy, results: Path, partial: bool = False) ->
             temporary.write_text(text)
     markers.write_json(layout.study("table.json"), content)
     with figures.look():
-        figure = draw_accuracy(tested[0].rows, f"Accuracy on {tested[0].videos:,} test videos, mean ± standard error")
+        figure = draw_accuracy(tested[0].rows, _title(study, tested[0].videos, pairs))
         for kind, drawn in (("png", figures.png(figure)), ("svg", figures.svg(figure))):
             with markers.replacing(layout.study(f"accuracy.{kind}")) as temporary:
                 temporary.write_bytes(drawn)
@@ -130,6 +130,31 @@ def _trained(records: Records, pairs: Sequence[tuple[int, int]]) -> list[Trained
                 )
             )
     return rows
+
+
+def _at_the_edge(study: VideoMnistStudy, networks: Sequence[Trained]) -> list[str]:
+    """Which learning rates were the lowest or highest that could be chosen."""
+    train = study.with_table().train
+    found = []
+    for network in NETWORKS:
+        rates = sorted(train.rates(network))
+        edges = {one.rate for one in networks if one.network == network} & {rates[0], rates[-1]}
+        if len(rates) > 1 and edges:
+            names = ", ".join(f"{rate:g}" for rate in sorted(edges))
+            found.append(
+                f"Of the learning rates for {TITLES[network]} ({', '.join(f'{rate:g}' for rate in rates)}) {names} was chosen, at the edge: beyond may be a better one."
+            )
+    return found
+
+
+def _title(study: VideoMnistStudy, videos: int, pairs: Sequence[tuple[int, int]]) -> str:
+    """What the figure's accuracies are of, here and as published."""
+    digits = "scikit-learn's digits" if study.videos.images is None else "MNIST"
+    runs, epochs = len({run for _, run in pairs}), study.with_table().train.epochs
+    return (
+        f"Accuracy on {videos:,} test videos, mean ± standard error\n"
+        f"here: {digits}, {runs} runs of {epochs} epochs; published: MNIST, 30 of 100"
+    )
 
 
 def _notes(study: VideoMnistStudy, pairs: Sequence[tuple[int, int]]) -> list[str]:

@@ -1,0 +1,26 @@
+"""Which experiments a study of blocks can be; the workflow reads one without loading networks."""
+
+from pathlib import Path
+
+from sepvox.config import load
+from sepvox.errors import ConfigError
+from sepvox.experiments.classes import ClassesExperiment
+from sepvox.experiments.neurons import NeuronsExperiment
+
+
+def read_study(path: str | Path) -> NeuronsExperiment | ClassesExperiment:
+    """Read an experiment that compares blocks.
+
+    Raises
+    ------
+    ConfigError
+        As `sepvox.config.load`, and if no network of the experiment is dense, or none is another one.
+    """
+    experiment = load(path)
+    blocks = [experiment.variant(model).network for model in experiment.runs()]
+    dense = [network.weights is None and network.block == "dense" for network in blocks]
+    if not any(dense) or all(dense):
+        raise ConfigError(
+            f"{path}: models: a study of blocks needs a network with `block: dense` and one with another; add what is missing"
+        )
+    return experiment
