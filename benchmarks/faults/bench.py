@@ -120,8 +120,12 @@ class Case:
         says: Callable[[str], bool] = lambda _: False,
         mend: Callable[[], object] = lambda: None,
         restart: bool = False,
+        restore: Callable[[], object] = lambda: None,
     ) -> str:
-        """Do the path; after a line that `says` what it should, mend and do it again. The line, or "" without one."""
+        """Do the path; after a line that `says` what it should, mend and do it again. The line, or "" without one.
+
+        `restore` undoes, before files are compared, what the fault changed and nothing reads.
+        """
         found, line = self.walk(), ""
         if found.code:
             line = found.line()
@@ -130,5 +134,6 @@ class Case:
             mend()
             found = self.walk(restart)
         found.check()
+        restore()
         self.same()
         return line

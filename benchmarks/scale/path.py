@@ -29,8 +29,6 @@ STEPS: dict[str, tuple[str, ...]] = {
     "relabel": ("relabel", CONFIG, "--volume", VOLUME),
     "score": ("score", CONFIG, "--volume", VOLUME),
 }
-# The peak of predict varies from run to run by a fifth, as its threads meet. Of small volumes the largest of several counts.
-PREDICTIONS, SMALL = 3, 128
 # The steps whose time is the segmentation's.
 SEGMENTATION = ("fragments", "region-graph", "agglomerate", "relabel")
 
@@ -70,13 +68,9 @@ def measure_path(trial: Trial, home: Path, tile: Path, prefix: list[str], predic
     step("prepare")
     if predicted:
         stage(prefix, home, "network")
-        runs = []
-        for _ in range(PREDICTIONS if trial.edge <= SMALL else 1):
-            step("predict")
-            runs.append(costs["predict"])
-            for folder in (ROOT / "outputs", LAYOUT.step("predict")):
-                shutil.rmtree(home / folder)
-        costs["predict"] = max(runs, key=lambda run: run.peak)
+        step("predict")
+        for folder in (ROOT / "outputs", LAYOUT.step("predict")):
+            shutil.rmtree(home / folder)
     costs["affinities"] = stage(prefix, home, "affinities", *edge)
     for name in STEPS:
         if name not in costs and name != "predict":
