@@ -1,9 +1,14 @@
 """Studies that are experiments themselves run beside any experiment, as workflows of their own."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from tests.workflow.runs import REPOSITORY, planned, snakemake
 from tests.workflow.test_workflow import experiment, write
 
@@ -31,3 +36,41 @@ def test_a_study_that_does_not_exist_is_told_in_one_line(tmp_path: Path, monkeyp
         1,
         f"error: {tmp_path / 'none.yaml'}: no such configuration file",
     )
+
+
+BLOCKS: dict[str, Any] = {
+    "experiment": "tiny-blocks",
+    "task": "classes",
+    "subjects": {"phantom": {"subjects": 4, "shape": [32, 32, 32], "voxel_size": [6, 6, 6]}},
+    "classes": {"csf": 1, "grey": 2, "white": 3},
+    "split": {"test": 0.25, "validation": 0.25},
+    "models": {"dense": {"network": {"block": "dense"}}, "p1sc1": {"network": {"block": "pmsc", "m": 1, "n": 1}}},
+    "prepare": {"chunk": [16, 16, 16], "shard": [32, 32, 32]},
+    "network": {"width": 4, "depth": 1},
+    "train": {
+        "iterations": 2,
+        "batch": 1,
+        "patch": [16, 16, 16],
+        "validate_every": 2,
+        "workers": 0,
+        "tensorboard": False,
+    },
+}
+
+
+@pytest.mark.slow
+def test_a_study_of_blocks_runs_inside_one_job_and_is_not_run_again(tmp_path: Path) -> None:
+    write(tmp_path, experiment())
+    (tmp_path / "blocks.yaml").write_text(yaml.safe_dump(BLOCKS))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"]
+    command += ["study_blocks", "--configfile", "experiment.yaml"]
+    environment = {**os.environ, "SEPVOX_STUDY_BLOCKS": "blocks.yaml", "OMP_NUM_THREADS": "1"}
+    for _ in range(2):
+        ended = subprocess.run(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert ended.returncode == 0, ended.stdout
+    assert "Nothing to be done" in ended.stdout
+    findings = (tmp_path / "results/tiny-blocks/report/findings.txt").read_text().splitlines()
+    assert [line.split()[0] for line in findings[:3]] == ["network", "dense", "p1sc1"]
+    assert "not to be told from the dense network." in "\n".join(findings)
