@@ -7,12 +7,15 @@ results; it is not taken over.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from pydantic import ValidationError
 
 from sepvox import markers
 from sepvox.config import load
 from sepvox.errors import ConfigError, InputError, StoreError
 from sepvox.experiments.classes import ClassesExperiment
+from sepvox.experiments.mistakes import explain
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.nets import compress as nets
 from sepvox.nets import weights
@@ -21,8 +24,7 @@ from sepvox.nets.compress import Budget, CompressedConvolution
 from sepvox.nets.describe import describe
 from sepvox.nets.model_config import read_network, write_model_config
 from sepvox.text_table import text_table
-
-E = TypeVar("E", NeuronsExperiment, ClassesExperiment)
+from sepvox.versions import VERSIONS
 
 WEIGHTS = "best.safetensors"
 REPORT = "compression.json"
@@ -132,9 +134,10 @@ def compress(source: Path, output: Path, budget: Budget, streams: int = 3, overw
         convolutions=made.convolutions,
     )
     own = {key: value for key, value in markers.read_json(path).items() if key not in ("sepvox", "network")}
+    # It says of which weights they were made, and must never stand beside others.
+    (output / "config.json").unlink(missing_ok=True)
     weights.save(target, made.network.state_dict(), {})
     markers.write_json(output / REPORT, found.as_json())
-    # Last, because it says what the weights were made from.
     write_model_config(output / "config.json", made.settings, own | {"compressed": _how(source, budget, streams)})
     return found
 
@@ -150,25 +153,29 @@ def is_compressed(source: Path, output: Path, budget: Budget, streams: int) -> b
 
 def _how(source: Path, budget: Budget, streams: int) -> dict[str, Any]:
     made_from = markers.file_fingerprint(source)
-    return {"weights": made_from, "terms": budget.terms, "share": budget.share, "streams": streams}
+    version = VERSIONS["compression"]
+    return {"version": version, "weights": made_from, "terms": budget.terms, "share": budget.share, "streams": streams}
 
 
-def trained_further(experiment: E, start: Path, iterations: int) -> E:
+def trained_further(
+    experiment: NeuronsExperiment | ClassesExperiment, start: Path, iterations: int
+) -> NeuronsExperiment | ClassesExperiment:
     """One model of an experiment (`Experiment.variant`) that begins with other weights, for a number of iterations.
 
     Raises
     ------
     ConfigError
-        If the experiment trains nothing.
+        If the experiment trains nothing, or its settings do not fit so many iterations.
     """
     if experiment.train is None:
         raise ConfigError("--iterations: the experiment has no `train` section to take the training's settings from")
-    changes = {
-        "iterations": iterations,
-        **({"epochs": None} if "epochs" in type(experiment.train).model_fields else {}),
-    }
+    given = experiment.train.model_dump(exclude_unset=True, exclude={"epochs"}) | {"iterations": iterations}
+    try:
+        train = type(experiment.train).model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(f"--iterations {iterations}: {explain(error, type(experiment.train), 'train')}") from None
     network = type(experiment.network)(weights=str(start))
-    return experiment.model_copy(update={"network": network, "train": experiment.train.model_copy(update=changes)})
+    return experiment.model_copy(update={"network": network, "train": train})
 
 
 def render(found: Compression) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from tests.end_to_end.conftest import relabel, segment, whole
+from tests.end_to_end.conftest import made_once, relabel, segment, whole
 
 from sepvox import ome_zarr
 from sepvox.blocks import Part
@@ -51,7 +51,10 @@ SEGMENTED = LAYOUT.done("relabel", "main", "judge", "finish")
 @pytest.fixture(scope="session")
 def predicted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an experiment, its network, and a prepared volume whose affinities are those of its truth, with noise."""
-    folder = tmp_path_factory.mktemp("predicted")
+    return made_once(tmp_path_factory, "predicted", make_predicted)
+
+
+def make_predicted(folder: Path) -> None:
     (folder / "experiment.yaml").write_text(yaml.safe_dump(EXPERIMENT))
     network = NetworkSettings(width=4, depth=1)
     weights.save(folder / "best.safetensors", build(network).state_dict(), {})
@@ -66,20 +69,22 @@ def predicted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = ome_zarr.open_level(job.store, writable=True)
     job.step.run(Part(0, 1), lambda box: ome_zarr.write(store, box, noisy[:, *box.slices]))
     predict.finish(experiment, "main", "judge", results)
-    return folder
 
 
 @pytest.fixture(scope="session")
 def expected(predicted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The experiment, finished in this process."""
-    folder = copied(predicted, tmp_path_factory.mktemp("expected"))
+    return made_once(tmp_path_factory, "expected", lambda folder: make_expected(predicted, folder))
+
+
+def make_expected(predicted: Path, folder: Path) -> None:
+    copied(predicted, folder)
     experiment, results = load(folder / "experiment.yaml"), folder / "results"
     segment(experiment, results, "judge")
     score_sweep(experiment, "main", "judge", results)
     choose(experiment, "main", results)
     relabel(experiment, results, "judge")
     score_chosen(experiment, "main", "judge", results)
-    return folder
 
 
 def copied(folder: Path, to: Path) -> Path:

@@ -92,7 +92,9 @@ def answers(
         (tmp_path / "qstat").write_text(
             f"#!/bin/sh\ncat '{tmp_path}/says'\ncat '{tmp_path}/complains' >&2\nexit {code}\n"
         )
-        (tmp_path / "qstat").chmod(0o755)
+        (tmp_path / "sleep").write_text(f"#!/bin/sh\necho >> '{tmp_path}/slept'\n")
+        for name in ("qstat", "sleep"):
+            (tmp_path / name).chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
         return subprocess.run([STATUS, "7.a"], capture_output=True, text=True, check=False)
 
@@ -116,7 +118,8 @@ def test_the_status_of_a_job_is_read_from_qstat(answers, says, complains, code, 
 
 
 @pytest.mark.parametrize("complaint", ["qstat: PBS is not configured to maintain job history", "qstat: not found"])
-def test_a_status_that_cannot_be_known_ends_the_run_instead_of_waiting_for_ever(answers, complaint):
+def test_a_status_that_cannot_be_known_ends_the_run_instead_of_waiting_for_ever(answers, complaint, tmp_path):
     done = answers("", complaint, 1)
+    assert len((tmp_path / "slept").read_text().splitlines()) == 4, "what passes is waited for"
     assert (done.returncode, done.stdout) == (1, "")
     assert complaint in done.stderr

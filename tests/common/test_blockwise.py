@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures import Executor, Future
 from functools import partial
 from pathlib import Path
 
@@ -229,10 +230,31 @@ def test_more_items_than_are_given_at_one_time_are_all_done_and_in_order(count, 
         assert sorted(finished(number, {item: item for item in range(50)}, executor, "test")) == list(range(50))
 
 
+class Given(Executor):
+    """An executor that does an item when it is given, and counts how many results nobody has taken yet."""
+
+    def __init__(self) -> None:
+        self.waiting, self.most = 0, 0
+
+    def submit(self, work, *items):
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        done = Future()
+        done.set_result(work(*items))
+        return done
+
+
+def test_no_more_items_are_given_than_the_window_holds(monkeypatch):
+    monkeypatch.setattr(blockwise_module, "AHEAD", 4)
+    for run in (in_order, lambda work, items, *rest: finished(work, {item: item for item in items}, *rest)):
+        executor = Given()
+        for _ in run(number, range(50), executor, "test"):
+            executor.waiting -= 1
+        assert executor.most == 4
+
+
 def test_a_worker_that_is_killed_while_items_are_still_given_is_one_line(monkeypatch):
     monkeypatch.setattr(blockwise_module, "AHEAD", 2)
     for run in (in_order, lambda work, items, *rest: finished(work, {item: item for item in items}, *rest)):
         with processes(2) as executor, pytest.raises(StoreError, match="test: a worker process was killed"):
             list(run(die_at_three, range(50), executor, "test"))
-        with processes(2) as executor:
-            next(iter(run(number, range(2), executor, "test")))

@@ -1,6 +1,7 @@
 """`sepvox compress`: from a trained dense model to weights that predict and are trained further like any others."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from sepvox.cli import app
 from sepvox.compress import WEIGHTS, compress, find_weights, is_compressed
 from sepvox.config import load
-from sepvox.errors import ConfigError, InputError
+from sepvox.errors import ConfigError, InputError, StoreError
 from sepvox.layout import Layout
 from sepvox.nets import weights
 from sepvox.nets.build import build
@@ -20,6 +21,7 @@ from sepvox.nets.compress import Budget
 from sepvox.nets.describe import describe
 from sepvox.nets.model_config import resolved, write_model_config
 from sepvox.nets.settings import NetworkSettings
+from sepvox.versions import VERSIONS
 
 DENSE = NetworkSettings(block="dense", width=3, depth=1)
 HALF = Budget(share=0.5)
@@ -80,7 +82,13 @@ def test_what_was_known_of_the_dense_weights_is_kept_and_what_was_made_of_them_s
     found = compress(source, tmp_path / "out", Budget(terms=4))
     config = json.loads((tmp_path / "out/config.json").read_text())
     assert (config["classes"], config["normalisation"]) == ({"grey": 1}, "z")
-    assert config["compressed"] | {"weights": ""} == {"weights": "", "terms": 4, "share": None, "streams": 3}
+    assert config["compressed"] | {"weights": ""} == {
+        "version": VERSIONS["compression"],
+        "weights": "",
+        "terms": 4,
+        "share": None,
+        "streams": 3,
+    }
     report = json.loads((tmp_path / "out/compression.json").read_text())
     assert report == json.loads(json.dumps(found.as_json()))
     assert [row["terms"] for row in report["convolutions"]] == config["network"]["stream_widths"]
@@ -151,11 +159,32 @@ def test_the_verb_trains_on_what_it_compressed(tmp_path):
     assert done.exit_code == 0
     before, after = weights.load(out / WEIGHTS), weights.load(out / "models/fine-tuned" / WEIGHTS)
     assert before.keys() == after.keys()
-    assert any(not torch.equal(before[name], after[name]) for name in before)
+    for name, tensor in before.items():
+        assert not torch.equal(after[name], tensor), name
+        np.testing.assert_allclose(after[name], tensor, atol=0.01)
     last = json.loads((out / "models/fine-tuned/metrics.jsonl").read_text().splitlines()[-1])
     assert last["iteration"] == 3
     assert is_compressed(find_weights(config, None, results), out, HALF, 3)
     assert not is_compressed(find_weights(config, None, results), out, HALF, 2)
+    made = (out / WEIGHTS).stat().st_mtime_ns
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    assert (out / WEIGHTS).stat().st_mtime_ns == made, "an interrupted training goes on from the same weights"
+
+
+def test_what_cannot_be_trained_further_is_told_before_anything_is_written(tmp_path):
+    config, out = tmp_path / "dense.yaml", tmp_path / "out"
+    config.write_text(yaml.safe_dump(EXPERIMENT))
+    source = Path(str(Layout(tmp_path / "results" / "small").weights("main")))
+    source.parent.mkdir(parents=True)
+    shutil.copy(write_dense(tmp_path), source)
+    shutil.copy(tmp_path / "config.json", source.with_name("config.json"))
+    arguments = ["compress", str(config), "--output", str(out), "--results", str(tmp_path / "results")]
+    with pytest.raises(StoreError, match=r"image.zarr"):
+        CliRunner().invoke(app, [*arguments, "--iterations", "3"], catch_exceptions=False)
+    config.write_text(yaml.safe_dump(EXPERIMENT | {"train": TRAIN | {"iterations": 9, "loss": {"switch_at": 5}}}))
+    with pytest.raises(ConfigError, match=r"--iterations 3: train.*switch_at"):
+        CliRunner().invoke(app, [*arguments, "--iterations", "3"], catch_exceptions=False)
+    assert not out.exists()
 
 
 def test_weights_alone_cannot_be_trained_further(tmp_path):

@@ -1,11 +1,14 @@
 """A small experiment on the phantom, run once through every verb."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from sepvox.config import load
 from sepvox.layout import Layout
@@ -91,17 +94,33 @@ def relabel(experiment, results: Path, volume: str) -> None:
     step.finish(experiment, "main", volume, results)
 
 
+def made_once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first process of a test run makes and all of them read."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"{name}-made-once"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            unfinished = folder.with_suffix(".unfinished")
+            unfinished.mkdir()
+            make(unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
-    """Folder, configuration and layout of the finished experiment."""
+    """Folder, configuration and layout of the finished experiment, which no test changes."""
+    folder = made_once(tmp_path_factory, "small", make_small)
+    return folder, folder / "experiment.yaml", Layout(folder / "results" / "small")
+
+
+def make_small(folder: Path) -> None:
     from sepvox.prepare.prepare import prepare
     from sepvox.score.choose import choose
     from sepvox.score.score import score_chosen, score_sweep
     from sepvox.train.neurons import train_neurons
 
-    folder = tmp_path_factory.mktemp("small")
-    config = write(folder, EXPERIMENT)
-    experiment, results = load(config), folder / "results"
+    experiment, results = load(write(folder, EXPERIMENT)), folder / "results"
     for volume in experiment.volumes:
         prepare(experiment, volume, results)
     train_neurons(experiment, "main", results)
@@ -113,4 +132,3 @@ def small(tmp_path_factory):
     for volume in experiment.predicted():
         relabel(experiment, results, volume)
         score_chosen(experiment, "main", volume, results)
-    return folder, config, Layout(results / "small")

@@ -72,10 +72,11 @@ def prepare(experiment: NeuronsExperiment, volume: str, results: Path, restart: 
         If a source is missing, of the wrong kind, or holds voxels that cannot be used; nothing half-written is left.
     """
     layout = experiment.layout(results)
+    # What cannot be opened is told first.
+    open_sources(experiment.volumes[volume], volume, experiment.prepare.context)
     stores = [layout.image(volume), layout.labels(volume), layout.mask(volume)]
     made = preparation_fingerprint(experiment, volume)
     job = _Job(volume, experiment.volumes[volume], experiment.prepare.context, layout, made)
-    job.sources()
     layout.note()
     with markers.locked(layout.volume(volume) / ".lock"):
         if any(store.exists() for store in stores) and not markers.is_done(layout.made(volume), made):

@@ -2,15 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sepvox.config import load
 from sepvox.errors import ConfigError
 from sepvox.experiments.classes import ClassesExperiment
+from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.layout import Layout
 from sepvox.verbs.arguments import RESULTS
+
+if TYPE_CHECKING:
+    from sepvox.train.task import Task
 
 app = typer.Typer()
 
@@ -45,28 +49,42 @@ def compress(
     if iterations is not None and source.suffix == ".safetensors":
         raise ConfigError(f"--iterations {iterations}: {source} has no data to train on; give its experiment instead")
     from sepvox.compress import compress as run
-    from sepvox.compress import find_weights, render
+    from sepvox.compress import find_weights, is_compressed, render
     from sepvox.nets.compress import Budget
 
     budget = Budget(terms, 0.5 if share is None and terms is None else share)
-    found = run(find_weights(source, model, results), output, budget, streams, overwrite)
-    typer.echo(json.dumps(found.as_json(), indent=1) if as_json else render(found))
-    if iterations is not None:
-        _train_further(source, model, results, output, iterations)
+    weights = find_weights(source, model, results)
+    further = None if iterations is None else _Further(source, model, results, output, iterations)
+    # A training that was interrupted goes on, from the same weights.
+    if further is None or not is_compressed(weights, output, budget, streams):
+        found = run(weights, output, budget, streams, overwrite)
+        typer.echo(json.dumps(found.as_json(), indent=1) if as_json else render(found))
+    if further is not None:
+        further.train()
 
 
-def _train_further(config: Path, model: str | None, results: Path, output: Path, iterations: int) -> None:
-    from sepvox.compress import WEIGHTS, trained_further
-    from sepvox.train.classes import class_task
-    from sepvox.train.neurons import neurons_task
-    from sepvox.train.train import train
+class _Further:
+    """The training of compressed weights; that its data and settings will do is seen before anything is written."""
 
-    experiment = load(config)
-    chosen, layout = model or next(iter(experiment.runs())), experiment.layout(results)
-    start = (output / WEIGHTS).resolve()
-    if isinstance(experiment, ClassesExperiment):
-        task = class_task(trained_further(experiment.variant(chosen), start, iterations), chosen, layout)
-    else:
-        task = neurons_task(trained_further(experiment.variant(chosen), start, iterations), layout)
-    # A state that is there is of weights that were replaced.
-    train(task, Layout(output), "fine-tuned", restart=True)
+    def __init__(self, config: Path, model: str | None, results: Path, output: Path, iterations: int) -> None:
+        from sepvox.compress import WEIGHTS, trained_further
+
+        experiment = load(config)
+        self.model, self.output = model or next(iter(experiment.runs())), output
+        self.layout, variant = experiment.layout(results), experiment.variant(self.model)
+        self.experiment = trained_further(variant, (output / WEIGHTS).resolve(), iterations)
+        self._task(variant)
+
+    def train(self) -> None:
+        from sepvox.train.train import train
+
+        # A state that is there may be of weights that were replaced.
+        train(self._task(self.experiment), Layout(self.output), "fine-tuned", restart=True)
+
+    def _task(self, experiment: NeuronsExperiment | ClassesExperiment) -> "Task":
+        from sepvox.train.classes import class_task
+        from sepvox.train.neurons import neurons_task
+
+        if isinstance(experiment, ClassesExperiment):
+            return class_task(experiment, self.model, self.layout)
+        return neurons_task(experiment, self.layout)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sepvox.errors import InputError
 from sepvox.prepare.readers.header import as_json, geometry_of_attributes
 from sepvox.prepare.readers.keys import choose_key
-from sepvox.prepare.readers.stored import Box, Stored, first_line
+from sepvox.prepare.readers.stored import Box, Stored, first_line, is_failing
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ def open_hdf5(path: Path, key: str | None, what: str) -> Stored:
     try:
         file = _open(path)
     except OSError as error:
+        if is_failing(error):
+            raise
         raise InputError(
             f"{what}: {path}: cannot be opened as HDF5 ({first_line(error)}); the file is damaged, truncated or of another format"
         ) from error

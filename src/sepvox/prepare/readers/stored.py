@@ -24,7 +24,10 @@ Triple = tuple[float, float, float]
 
 BLOCK_BYTES = 64 * 2**20
 # A disk or a connection fails, which says nothing about the file.
-FAILING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH})
+_FAILING = (
+    "EIO ESTALE ETIMEDOUT ENOTCONN ECONNRESET ECONNABORTED EPIPE EHOSTUNREACH ENETUNREACH EREMOTEIO EMFILE ENFILE"
+)
+FAILING = frozenset(getattr(errno, name) for name in _FAILING.split() if hasattr(errno, name))
 STORED_ZYX = (0, 1, 2)
 STORED_XYZ = (2, 1, 0)
 
@@ -110,7 +113,7 @@ class OrderedVoxels:
         except (AccessError, InputError, MemoryError):
             raise
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in FAILING:
+            if is_failing(error):
                 raise
             # The format libraries and their codecs raise whatever they like on damaged bytes.
             where = ", ".join(f"{a} {b}:{e}" for a, b, e in zip("zyx", begin, end, strict=True))
@@ -119,6 +122,11 @@ class OrderedVoxels:
                 "the file is damaged or was truncated; copy it again from its source"
             ) from error
         return block.transpose(self.order).astype(self.dtype, copy=False)
+
+
+def is_failing(error: BaseException) -> bool:
+    """Whether a disk, a connection or the system is why a file could not be read, and not the file."""
+    return isinstance(error, OSError) and error.errno in FAILING
 
 
 def first_line(error: BaseException) -> str:

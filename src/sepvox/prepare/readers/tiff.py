@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sepvox.errors import InputError
 from sepvox.prepare.readers.bytes_box import read_box
 from sepvox.prepare.readers.keys import refuse_key
-from sepvox.prepare.readers.stored import Box, Stored, first_line
+from sepvox.prepare.readers.stored import Box, Stored, first_line, is_failing
 from sepvox.prepare.readers.tiff_chain import check_chain
 from sepvox.prepare.readers.tiff_header import geometry_of, header_of
 
@@ -63,6 +63,8 @@ class Pages:
                     except MemoryError:
                         raise
                     except Exception as error:
+                        if is_failing(error):
+                            raise
                         # Codecs raise whatever they like on damaged bytes.
                         raise InputError(
                             f"{file}: page {page.number} cannot be read ({first_line(error)}): "

@@ -14,7 +14,8 @@ def read_study(path: str | Path) -> NeuronsExperiment | ClassesExperiment:
     Raises
     ------
     ConfigError
-        As `sepvox.config.load`, and if no network of the experiment is dense, or none is another one.
+        As `sepvox.config.load`, and if no network of the experiment is dense, none is another one, or there are several
+        folds, which would count as seeds.
     """
     experiment = load(path)
     blocks = [experiment.variant(model).network for model in experiment.runs()]
@@ -23,4 +24,6 @@ def read_study(path: str | Path) -> NeuronsExperiment | ClassesExperiment:
         raise ConfigError(
             f"{path}: models: a study of blocks needs a network with `block: dense` and one with another; add what is missing"
         )
+    if len({run.fold for run in experiment.runs().values()}) > 1:
+        raise ConfigError(f"{path}: split: a study of blocks compares over seeds, in one fold; give `run: [0]`")
     return experiment

@@ -37,13 +37,14 @@ def seconds_per_million(
     """Median seconds of a pass per million voxels of output, by the network's name.
 
     Weights are random: they change no time. Networks take turns, so that what else the machine does meets all of them, and
-    the first pass of each does not count. They run as in prediction, 3DTT with materialised kernels.
+    the first pass of each does not count. They run in float32, 3DTT with materialised kernels.
 
     Parameters
     ----------
     edge : int
         Voxels of the input along each axis; the next larger extent that the network takes.
     """
+    torch.backends.cudnn.allow_tf32 = False
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ready = {}
     for name, settings in networks.items():
@@ -53,7 +54,9 @@ def seconds_per_million(
     found: dict[str, list[float]] = {name: [] for name in networks}
     for repeat in range(repeats + 1):
         for name, (network, shape) in ready.items():
-            image = torch.zeros((1, networks[name].in_channels, *shape), device=device)
+            image = torch.zeros((1, networks[name].in_channels, *shape), device=device).to(
+                memory_format=torch.channels_last_3d
+            )
             begin = time.monotonic()
             with torch.inference_mode():
                 voxels = network(image)[0, 0].numel()

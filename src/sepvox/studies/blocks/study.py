@@ -213,6 +213,8 @@ def _claim(dense: Network, found: Sequence[Against]) -> list[str]:
 
 def _verdict(one: Against) -> str:
     size = f"{abs(one.smaller):.0%} {'smaller' if one.smaller >= 0 else 'larger'}"
-    if not one.decided or one.better is None:
+    if not one.decided:
         return f"{size}, and not to be told from the dense network."
+    if one.better is None:
+        return f"{size}; the dense network scores 0, of which nothing is a percentage."
     return f"{size}, and {abs(one.better):.1%} {'better' if one.better >= 0 else 'worse'}."
