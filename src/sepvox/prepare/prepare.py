@@ -50,8 +50,8 @@ class _Job:
     made: str
 
     def sources(self) -> Sources:
-        """Opened once in each process."""
-        return _opened(self.settings.model_dump_json(), self.volume, self.context, self.made)
+        """Opened once in each process, until `prepare` ends."""
+        return _opened(self.settings.model_dump_json(), self.volume, self.context)
 
     def named(self, source: str) -> str:
         """A source in messages."""
@@ -59,7 +59,7 @@ class _Job:
 
 
 @lru_cache(maxsize=1)
-def _opened(settings: str, volume: str, context: int, made: str) -> Sources:  # noqa: ARG001
+def _opened(settings: str, volume: str, context: int) -> Sources:
     return open_sources(VolumeSettings.model_validate_json(settings), volume, context)
 
 
