@@ -90,7 +90,7 @@ class VolumeSettings(Settings):
 class StoreSettings(Settings):
     """Layout of every store of the experiment."""
 
-    chunk: Shape = Field((32, 32, 32), description="Zarr chunk, the unit of reading, z y x.")
+    chunk: Shape = Field((64, 64, 64), description="Zarr chunk, the unit of reading, z y x.")
     shard: Shape = Field((128, 128, 128), description="Zarr shard, the unit of writing, a multiple of the chunk.")
     levels: Positive | None = Field(
         None, description="Levels of the multiscale pyramid; by default until every axis is at most one shard."

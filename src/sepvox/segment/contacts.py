@@ -77,7 +77,7 @@ def contacts(affinities: Affinities, fragments: NDArray[np.uint64], own: Box) ->
     values = nearest(affinities, fragments.shape)
     whole = values.dtype == np.uint8
     edges, stats = block_affinity_stats(
-        fragments, values.astype(np.float32), NEAREST_OFFSETS, own.begin, own.shape, number_of_threads=1
+        fragments, values.astype(np.float64), NEAREST_OFFSETS, own.begin, own.shape, number_of_threads=1
     )
     kept = edges[:, 0] > 0
     edges, (counts, means, _, minima, maxima) = edges[kept], stats[kept].T
