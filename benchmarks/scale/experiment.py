@@ -4,6 +4,7 @@ What it takes from this benchmark is in the folder beside its results: `source/`
 and `network/`, weights for predict.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from sepvox.blocks import Lattice, Triple
 from sepvox.layout import Layout
 from sepvox.ome_zarr import Spec
+from sepvox.prepare.settings import PrepareSettings
 from sepvox.world import Geometry
 
 NAME, VOLUME, MODEL = "scale", "v", "main"
@@ -58,7 +60,7 @@ class Trial:
 
     @property
     def chunk(self) -> Triple:
-        edge = min(32, self.block)
+        edge = math.gcd(*PrepareSettings().chunk, self.block)
         return edge, edge, edge
 
     @property

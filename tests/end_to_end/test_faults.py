@@ -37,7 +37,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_every_fault_ends_in_the_right_bytes_or_in_one_line():
-    done = run("-m", "benchmarks.faults", "--kills", "3", "--others", "2")
+    done = run("-m", "benchmarks.faults", "--kills", "2", "--others", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
     assert len(rows) == 11

@@ -64,7 +64,7 @@ def expected(trained, padded):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tile", [(16, 16, 16), (8, 24, 16), (24, 8, 24)])
+@pytest.mark.parametrize("tile", [(16, 16, 16), (8, 24, 16)])
 def test_tiles_of_sizes_that_do_not_divide_the_volume_equal_the_whole_with_trained_weights(
     trained, padded, expected, tile
 ):
@@ -112,6 +112,8 @@ def fib25(tmp_path_factory):
     document["volumes"] = {"test-part": document["volumes"]["test-part"]}
     document["network"] = {"weights": str(FIB25 / "best.safetensors")}
     del document["train"]
+    # Exact whatever the block; one block has the least halo to compute.
+    document["predict"] = {"block": [256, 256, 128]}
     (folder / "fib25.yaml").write_text(yaml.safe_dump(document))
     experiment, results = load(folder / "fib25.yaml"), folder / "results"
     arguments = (experiment, "main", "test-part", results)

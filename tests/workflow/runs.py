@@ -1,27 +1,53 @@
 """Runs of Snakemake on an experiment in a folder of its own, as the tests of the workflow make them."""
 
+import atexit
+import multiprocessing
+import os
 import re
-import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
+# A start of Python and Snakemake takes longer than what most of these tests ask of it: one process imports them for all.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["snakemake.cli", "sepvox.config"])
 
 
 def snakemake(folder: Path, *arguments: str, snakefile: Path = REPOSITORY / "Snakefile") -> tuple[int, str]:
     """Status and output of Snakemake on FOLDER/experiment.yaml, with results in FOLDER."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", str(folder)]
-    ended = subprocess.run(
-        [*command, "--configfile", str(folder / "experiment.yaml"), "--cores", "1", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-    )
-    return ended.returncode, ended.stdout
+    given = ["--snakefile", str(snakefile), "--directory", str(folder)]
+    given += ["--configfile", str(folder / "experiment.yaml"), "--cores", "1", *arguments]
+    with tempfile.NamedTemporaryFile() as output:
+        run = PROCESSES.Process(target=_run, args=(folder, given, dict(os.environ), output.name))
+        run.start()
+        run.join(120)
+        if run.exitcode is None:
+            run.kill()
+            raise TimeoutError(Path(output.name).read_text())
+        return run.exitcode, Path(output.name).read_text()
+
+
+def _run(folder: Path, arguments: Sequence[str], environment: Mapping[str, str], output: str) -> None:
+    """Become `snakemake ARGUMENTS` in a folder, with all that it prints in a file."""
+    from snakemake.cli import main
+
+    with Path(output).open("w") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    # Where a script would have its folder, a module that is run as a program has the working one.
+    sys.path[0] = str(folder)
+    sys.argv = ["snakemake", *arguments]
+    try:
+        main(list(arguments))
+    finally:
+        # A forked process ends without what was to be done at its exit.
+        atexit._run_exitfuncs()
 
 
 def planned(folder: Path, *arguments: str) -> dict[str, int]:
