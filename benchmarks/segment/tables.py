@@ -30,11 +30,11 @@ def measured_table(measured: Sequence[Measured]) -> str:
 
 
 def ratio_table(measured: Sequence[Measured]) -> str:
-    """How many times as long the others took as each way of sepvox, in the same repetition."""
+    """How many times as fast as the others each way of sepvox was, in the same repetition."""
     own = [one for one in measured if one.way.kind.startswith("sepvox")]
     others = [one for one in measured if one not in own]
     heads = [f"{one.way.kind}, {one.way.processes}" for one in others]
-    lines = [f"| seconds over those of | {' | '.join(heads)} |", "|---" * (len(others) + 1) + "|"]
+    lines = [f"| times as fast as | {' | '.join(heads)} |", "|---" * (len(others) + 1) + "|"]
     for one in own:
         cells = [f"{one.way.kind}, {one.way.processes}"]
         for other in others:
