@@ -1,6 +1,8 @@
 """Measure the segment path on volumes of several sizes, and plan larger ones; prints Markdown and keeps JSON.
 
-sizes    the whole path from given affinities on volumes of rising size: time, memory, bytes, files, VI.
+sizes    the whole path from given affinities on volumes of rising size: time, memory, bytes, files, VI. With --repeat all
+         sizes are measured so many times in turn, and of each step the least times and the highest peak are kept: what
+         else a machine does only ever adds.
 memory   the peak of every step, predict included, by the edge of the block and of the volume.
 graphs   agglomeration of generated graphs part by part.
 
@@ -51,6 +53,16 @@ def measure_size(trial: Trial, home: Path, tile: Path, prefix: list[str]) -> dic
         log = home / "logs" / f"graph-{name}.log"
         graph[name] = measure_graph(prefix, log, "real", home, trial.edge, box, found["threshold"])
     return found | {"graph": graph | {"contacts": graph["whole"]["levels"][0]["given"]}}
+
+
+def quickest(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The last of several measurements of one size, with the least times and the highest peak of each step."""
+    choose = {"seconds": min, "processor": min, "peak": max}
+    steps = {
+        step: {name: of(run["steps"][step][name] for run in runs) for name, of in choose.items()}
+        for step in runs[-1]["steps"]
+    }
+    return runs[-1] | {"steps": steps, "runs": len(runs)}
 
 
 def measure_generated(edge: int, whole: bool, folder: Path, tile: Path, prefix: list[str]) -> dict[str, Any]:
@@ -105,6 +117,7 @@ def keep(output: Path, section: str, result: dict[str, Any], key: Callable[[dict
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.scale", description="Measure the path at several sizes.")
     parser.add_argument("--sizes", type=int, nargs="*", default=[], metavar="EDGE", help="volumes of EDGE³ voxels")
+    parser.add_argument("--repeat", type=int, default=1, help="measurements of each of --sizes")
     parser.add_argument("--memory", type=int, nargs="*", default=[], metavar="EDGE", help="peak by block, as --sizes")
     parser.add_argument("--blocks", type=int, nargs="+", default=[32, 64, 128], help="edges of blocks for --memory")
     parser.add_argument("--graphs", type=int, nargs="*", default=[], metavar="EDGE", help="graphs of EDGE³ fragments")
@@ -131,10 +144,12 @@ def measure(given: argparse.Namespace) -> None:
     tile = given.folder / TILE
     if not tile.exists():
         stage(prefix, given.folder, "tile", "--tile", str(given.tile), "--least", str(given.least))
-    for edge in sorted(given.sizes):
+    runs: dict[int, list[dict[str, Any]]] = {edge: [] for edge in sorted(given.sizes)}
+    for _, edge in product(range(given.repeat), runs):
         trial = Trial(edge, given.block, given.cell, given.processes)
         home = fresh(given.folder / f"size-{edge}")
-        keep(given.output, "sizes", measure_size(trial, home, tile, prefix), lambda result: result["voxels"])
+        runs[edge].append(measure_size(trial, home, tile, prefix))
+        keep(given.output, "sizes", quickest(runs[edge]), lambda result: result["voxels"])
         if not given.keep:
             shutil.rmtree(home)
     for edge, block in product(sorted(given.memory), sorted(given.blocks)):

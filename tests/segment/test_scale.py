@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks.scale import make, tables, volume
-from benchmarks.scale.__main__ import BEGIN, END, replaced
+from benchmarks.scale.__main__ import BEGIN, END, quickest, replaced
 from benchmarks.scale.experiment import CONFIG, LAYOUT, MODEL, TILE, VOLUME, Trial, files, stores
 from benchmarks.scale.measure import FailedError, cost, held
 from benchmarks.scale.plan import Rate, exponent, files_of, hours, rates
@@ -202,6 +202,16 @@ def test_exponent_and_rates_are_those_of_the_figures():
     assert found["agglomerate"].largest(1e12) == pytest.approx(2e12, rel=0.01)
     # Cells of 256 are not whole in both of these.
     assert {rate.growing for rate in rates([result(128), result(256)])} == {0}
+
+
+def test_of_several_measurements_the_least_times_and_the_highest_peaks_are_kept():
+    runs = [result(512), result(512)]
+    runs[0]["steps"]["fragments"] |= {"seconds": 9.0, "processor": 90.0, "peak": 5}
+    runs[1]["steps"]["fragments"] |= {"seconds": 8.0, "processor": 95.0, "peak": 3}
+    found = quickest(runs)
+    assert found["steps"]["fragments"] == {"seconds": 8.0, "processor": 90.0, "peak": 5}
+    assert found["steps"]["relabel"] == runs[1]["steps"]["relabel"]
+    assert found["runs"] == 2
 
 
 def test_a_broken_promise_fails_its_check():
