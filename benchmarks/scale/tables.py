@@ -75,7 +75,7 @@ def held(sizes: Sequence[Result]) -> str:
         found = [size["stores"][store] | {"voxels": size["voxels"]} for size in sizes]
         rows.append([store, *(f"{each['bytes'] / each['voxels']:.2f} / {each['files']:,}" for each in found)])
     for name in ("fragments", "contacts"):
-        rows.append([name, *(f"{size['graph'][name]:,}" for size in sizes)])
+        rows.append([f"number of {name}", *(f"{size['graph'][name]:,}" for size in sizes)])
     rows.append(["VI at the chosen threshold (bits)", *(f"{size['voi']:.2f}" for size in sizes)])
     return table(["bytes per voxel / files", *edges(sizes)], rows)
 
@@ -151,7 +151,7 @@ def graphs(found: Sequence[dict[str, Any]]) -> str:
                     f"{level['seconds']:.1f}",
                 ]
             )
-    header = ["graph", "box of a part", "parts", "contacts before", "after", "of the largest part, before", "s"]
+    header = ["graph", "box of a part", "parts", "contacts before", "after (of all)", "of the largest part, before", "s"]
     return table(header, rows)
 
 
@@ -183,11 +183,11 @@ def plan(sizes: Sequence[Result], found: Sequence[dict[str, Any]], cores: int) -
             memory = number(rate.memory(voxels) / GIGA) if known else "not known"
             row.append(f"{number(rate.hours(voxels))} / {memory}")
         largest = rate.largest(NODE)
-        limit = "none" if largest == float("inf") else f"{largest:.1e}"
+        limit = "no limit" if largest == float("inf") else f"{largest:.1e}"
         rows.append([*row, limit if known else "not known"])
     header = ["step", "processor seconds per 10⁹ voxels", "memory of a process"]
     header += [f"{name}: processor hours / GB" for name in PLANS]
-    text = [table([*header, f"voxels with {NODE / GIGA:,.0f} GB"], rows)]
+    text = [table([*header, f"largest volume with {NODE / GIGA:,.0f} GB, voxels"], rows)]
     rows = [
         ["fragments; contacts", *(" ; ".join(f"{v * per_voxel[n]:.1e}" for n in per_voxel) for v in PLANS.values())]
     ]

@@ -31,7 +31,7 @@ def test_killed_training_resumes_to_the_same_bytes(small, tmp_path):
     # The training that it is compared with had no loader process.
     _, _, layout = small
     shutil.copytree(layout.root / "volumes", tmp_path / "results/small/volumes")
-    config = write(tmp_path, EXPERIMENT | {"train": EXPERIMENT["train"] | {"workers": 2}})
+    config = write(tmp_path, EXPERIMENT | {"train": EXPERIMENT["train"] | {"workers": 4}})
     state = tmp_path / "results/small/models/main/state"
     assert kill_when((state / "checkpoint.pt").exists, "train", config, cwd=tmp_path)
     assert not (tmp_path / "results/small/models/main/best.safetensors").exists()
