@@ -484,7 +484,7 @@ def test_parts_that_are_none_are_refused(tmp_path):
         run(study(tmp_path), tmp_path / "results", part="sense-seed0")
 
 
-@pytest.mark.parametrize(("name", "units"), [("video", 3), ("video-published", 12)])
+@pytest.mark.parametrize(("name", "units"), [("video", 9), ("video-published", 12)])
 def test_both_configurations_are_valid_and_the_workflow_plans_their_units(tmp_path, monkeypatch, name, units):
     monkeypatch.setenv("SEPVOX_DATA", str(tmp_path))
     chosen = read_study(REPOSITORY / f"configs/studies/{name}.yaml")
