@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sepvox.config import EXPERIMENTS
+from sepvox.studies.compression.settings import CompressionStudy
+from sepvox.studies.toy_approximation.settings import ToyStudy
+from sepvox.studies.video_classification.settings import VideoStudy
+from sepvox.studies.video_mnist.settings import VideoMnistStudy
 
+# Those that are no experiments: a study of blocks is one.
+STUDIES = {"toy": ToyStudy, "compression": CompressionStudy, "video-mnist": VideoMnistStudy, "video": VideoStudy}
 PAGE = Path(__file__).with_name("configuration.md")
 HEAD = """# Configuration
 
@@ -20,7 +26,7 @@ One YAML file is one experiment. This page is made from the configuration's mode
 - Triples are in the order z, y, x.
 - Relative paths are relative to the folder of the YAML file. Environment variables in paths are expanded.
 - Unknown keys, wrong types and impossible combinations are refused, with the path of the key.
-- `task` says which of the two parts below applies.
+- `task` says which of the first two parts below applies; those behind them are of [studies](studies.md).
 - `null` means not given. A section without a default has those of its keys.
 """
 BOUNDS = {"exclusiveMinimum": "> {}", "minimum": "≥ {}", "exclusiveMaximum": "< {}", "maximum": "≤ {}"}
@@ -31,10 +37,11 @@ Node = dict[str, Any]
 def render() -> str:
     """The whole page as Markdown."""
     parts = [HEAD]
-    for task, model in EXPERIMENTS.items():
+    titles = {f"Task {task}": model for task, model in EXPERIMENTS.items()}
+    for title, model in (titles | {f"Study {name}": model for name, model in STUDIES.items()}).items():
         schema = model.model_json_schema()
-        parts.append(f"## Task {task}\n")
-        parts += [_table(path, node) for path, node in _sections("", schema, schema["$defs"])]
+        parts.append(f"## {title}\n")
+        parts += [_table(path, node) for path, node in _sections("", schema, schema.get("$defs", {}))]
     return "\n".join(parts)
 
 
@@ -80,7 +87,8 @@ def _type(content: Node) -> str:
     if "anyOf" in content:
         return " or ".join(_type(choice) for choice in content["anyOf"])
     if "patternProperties" in content:
-        return "sections by name"
+        value = next(iter(content["patternProperties"].values()))
+        return "sections by name" if _inner(value) else f"{_type(value)} by name"
     if "$ref" in content:
         return "section"
     if "const" in content:

@@ -68,7 +68,7 @@ def test_config_json_of_trained_weights_is_shown_as_it_is(tmp_path):
         known = network_of(str(tmp_path / name), None, RESULTS)
         assert (known.network, known.planned) == (trained, ())
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(InputError, match=r"^model: .*config\.json is missing or describes no network of sepvox"):
+    with pytest.raises(InputError, match=r"^model: .*config\.json describes no U-Net of sepvox"):
         network_of(str(tmp_path / "config.json"), None, RESULTS)
 
 

@@ -94,7 +94,7 @@ def test_errors_fall_with_the_budget():
     ("given", "message"),
     [
         ({"terms": 0}, "--terms 0: a convolution needs one term at least"),
-        ({"share": 0.0}, "--share 0: nothing would be left"),
+        ({"share": 0.0}, "--share 0: is no share of weights"),
         ({"share": -1.0}, "--share -1"),
         ({"share": float("nan")}, "--share nan"),
         ({"terms": 1, "share": 1.0}, "--terms 1 and --share 1.0: give one of them"),

@@ -59,7 +59,7 @@ def counted(layers, bottleneck):
     ("name", "same", "layers"),
     [("resnet18", resnet18, (2, 2, 2, 2)), ("resnet34", resnet34, (3, 4, 6, 3)), ("resnet50", resnet50, (3, 4, 6, 3))],
 )
-def test_dense_resnets_have_the_published_number_of_parameters(name, same, layers):
+def test_dense_resnets_have_the_parameters_of_their_layers_and_as_many_as_monais(name, same, layers):
     total = parameters(built(name, classes=KINETICS))
     assert total == counted(layers, bottleneck=name == "resnet50")
     with torch.device("meta"):

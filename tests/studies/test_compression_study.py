@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from sepvox.config import load
 from sepvox.errors import ConfigError, InputError, StoreError
@@ -11,7 +10,7 @@ from sepvox.nets import weights
 from sepvox.nets.build import build
 from sepvox.nets.describe import describe
 from sepvox.nets.model_config import read_network, write_model_config
-from sepvox.studies.compression.settings import read_study, stage_config
+from sepvox.studies.compression.settings import dense_experiment, read_study, stage_config
 from sepvox.studies.compression.study import prepare_stages, tabulate
 
 DENSE = """\
@@ -103,8 +102,9 @@ def test_a_network_that_is_not_dense_or_not_trained_is_refused(study, tmp_path):
         read_study(tmp_path / "study.yaml")
 
 
-def test_the_small_study_is_one_of_the_repository():
-    folder = Path(__file__).parents[2] / "configs" / "studies"
-    chosen = read_study(folder / "compression.yaml")
-    assert load(chosen.dense).network.block == "dense"
-    assert yaml.safe_load((folder / "compression.yaml").read_text())["experiment"] == chosen.experiment
+@pytest.mark.parametrize(("name", "model"), [("compression", "main"), ("fib25-compression", "dense-seed0")])
+def test_studies_of_the_repository_are_valid(name, model, monkeypatch, tmp_path):
+    monkeypatch.setenv("SEPVOX_DATA", str(tmp_path))
+    chosen = read_study(Path(__file__).parents[2] / f"configs/studies/{name}.yaml")
+    experiment, first = dense_experiment(chosen)
+    assert (chosen.experiment, first, experiment.variant(first).network.block) == (name, model, "dense")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -266,7 +267,7 @@ def test_a_missing_decoder_is_named(folder, monkeypatch, capsys):
         ({"seeds": [1, 1]}, "seeds: [1, 1] has one twice"),
         ({"train": {"batch": 1}}, "train.batch: Input should be greater than or equal to 2, got 1"),
         ({"mnist": MNIST | {"train": 1}}, "mnist.train: 1 video is no training set"),
-        ({"mnist": MNIST | {"test": 257}}, "videos.test: 257 videos were asked for, but"),
+        ({"mnist": MNIST | {"test": 257}}, "mnist.test: 257 videos were asked for, but"),
         ({"clip": {"frame": 3}}, "clip.frame: unknown key; did you mean `frames`?"),
         ({"mnist": None, "folder": {"path": "${NO_SUCH}/a"}}, "folder.path: environment variable NO_SUCH is not set"),
         ({"mnist": None, "folder": {"path": "a", "test_list": "b", "size": [0, 9]}}, "folder.size.0: "),
@@ -334,6 +335,22 @@ def test_frames_and_channels_of_a_clip_are_distorted_alike_and_within_the_streng
         assert abs(y - 20) <= 11
         assert abs(x - 20) <= 11
     assert len(seen) > 20
+
+
+@pytest.mark.parametrize("strength", ["shear", "zoom"])
+def test_a_distortion_changes_what_it_is_named_for(strength):
+    """A square that is sheared is skewed; one that is zoomed is larger or smaller; neither is both."""
+    square = torch.zeros(1, 1, 41, 41)
+    square[..., 14:27, 14:27] = 1
+    areas, skews = set(), set()
+    for seed in range(20):
+        settings = TrainSettings(**{"shift": 0, "shear": 0, "zoom": 0} | {strength: 0.3})
+        (changed,) = Distortion(settings, (41, 41))(square, np.random.default_rng(seed))[0].double()
+        y, x = torch.meshgrid(torch.arange(41.0) - 20, torch.arange(41.0) - 20, indexing="ij")
+        areas.add(round(float(changed.sum()) / 169, 1))
+        skews.add(round(float((changed * y * x).sum() / (changed * (y * y + x * x)).sum()), 1))
+    assert (len(areas) > 5) == (strength == "zoom")
+    assert (len(skews) > 3) == (strength == "shear")
 
 
 def test_strength_0_changes_nothing():
@@ -453,6 +470,21 @@ def test_training_of_other_settings_is_refused_or_moved_aside(tmp_path):
     assert (results / "tiny/models/dense-seed0/state.stale").is_dir()
 
 
+def test_results_of_other_settings_or_videos_are_not_tabulated(finished, tmp_path):
+    results = Path(shutil.copytree(finished / "results", tmp_path / "results"))
+    before = Layout(results / "tiny").study("table.csv").read_bytes()
+    other = study(tmp_path, train=TINY["train"] | {"learning_rate": 0.02})
+    with pytest.raises(
+        StoreError, match=r"dense-seed0/result\.json: of other settings or videos; run `sepvox study video"
+    ):
+        run(other, results, part="tables")
+    moved = study(tmp_path, mnist=MNIST | {"seed": 9})
+    for part in ("tables", "dense-seed0"):
+        with pytest.raises(StaleError, match=r"train\.zarr: made with other digits or another section mnist"):
+            run(moved, results, part=part)
+    assert Layout(results / "tiny").study("table.csv").read_bytes() == before
+
+
 def test_videos_of_a_folder_are_trained_on_and_looked_through_once(folder, monkeypatch):
     results = folder.parent / "results"
     chosen = {"path": "videos", "size": [16, 20]}
@@ -473,10 +505,19 @@ def test_videos_of_a_folder_are_trained_on_and_looked_through_once(folder, monke
     run(same, results, part="videos")
     assert layout.video_index().stat().st_mtime_ns == before
     other = study(folder.parent, mnist=None, folder=chosen | {"seed": 1})
-    with pytest.raises(StaleError, match=r"index\.json: made with other settings"):
+    with pytest.raises(StaleError, match=r"index\.json: made of other videos or with other settings"):
         run(other, results, part="videos")
     with pytest.raises(StaleError, match=r"run `sepvox study video CONFIG --part videos --restart`"):
         run(other, results, part="dense-seed0")
+    # So are videos that came later, were exchanged, or are tested on by another list.
+    write_gif(folder / "run/clip9.gif", 6)
+    with pytest.raises(StaleError, match=r"index\.json: made of other videos"):
+        run(same, results, part="tables")
+    run(same, results, part="videos", restart=True)
+    assert len(json.loads(layout.video_index().read_text())["videos"]) == 9
+    write_gif(folder / "run/clip9.gif", 7)
+    with pytest.raises(StaleError, match=r"index\.json: made of other videos"):
+        run(same, results, part="videos")
 
 
 def test_parts_that_are_none_are_refused(tmp_path):

@@ -42,6 +42,10 @@ def folder(tmp_path):
     return tmp_path
 
 
+def make(study: VideoMnistStudy, results: Path, **options) -> None:
+    make_videos(study.videos, Layout(results / study.experiment), **options)
+
+
 def written(folder: Path, **videos) -> Path:
     path = folder / "study.yaml"
     chosen = {"images": "digits.npz", "chunk": 2, "shard": 6} | COUNTS | videos
@@ -58,7 +62,7 @@ def finished(tmp_path_factory):
     """Folder of the digits and of finished results."""
     folder = tmp_path_factory.mktemp("finished")
     np.savez_compressed(folder / "digits.npz", **arrays())
-    make_videos(study(folder, seed=3), folder / "results")
+    make(study(folder, seed=3), folder / "results")
     return folder
 
 
@@ -96,19 +100,19 @@ def test_stored_videos_are_the_clips_of_their_digits_in_order(finished):
 
 
 def test_chunks_change_no_byte_of_a_video(finished, tmp_path):
-    make_videos(study(finished, seed=3, chunk=5, shard=20), tmp_path)
+    make(study(finished, seed=3, chunk=5, shard=20), tmp_path)
     one, other = everything(finished / "results"), everything(tmp_path)
     for split in SPLITS:
         assert one[split].tobytes() == other[split].tobytes()
 
 
 def test_two_processes_write_the_bytes_of_one(finished, tmp_path):
-    make_videos(study(finished, seed=3, processes=2), tmp_path)
+    make(study(finished, seed=3, processes=2), tmp_path)
     assert tree(tmp_path / "small/videos") == tree(finished / "results/small/videos")
 
 
 def test_smaller_set_is_the_beginning_of_a_larger_one(finished, tmp_path):
-    make_videos(study(finished, seed=3, train=13), tmp_path)
+    make(study(finished, seed=3, train=13), tmp_path)
     few = read_videos(Layout(tmp_path / "small").videos("train"), np.arange(13))
     assert few.tobytes() == everything(finished / "results")["train"][:13].tobytes()
 
@@ -125,7 +129,7 @@ def _make_until_killed(chosen: VideoMnistStudy, results: Path, shards: int) -> N
         marked(path, value)
 
     markers.mark = mark
-    make_videos(chosen, results)
+    make(chosen, results)
 
 
 def test_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(finished, tmp_path):
@@ -139,7 +143,7 @@ def test_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(finished, 
         read_videos(train, np.arange(2))
     made = [train / f"videos/c/{number}/0/0/0" for number in range(3)]
     before = [path.stat().st_mtime_ns for path in made]
-    make_videos(chosen, tmp_path)
+    make(chosen, tmp_path)
     assert [path.stat().st_mtime_ns for path in made] == before, "finished shards were made again"
     assert tree(tmp_path / "small/videos") == tree(finished / "results/small/videos")
 
@@ -147,14 +151,14 @@ def test_killed_run_goes_on_where_it_was_and_ends_with_the_same_bytes(finished, 
 def test_videos_of_other_settings_or_digits_are_refused_or_moved_aside(copied):
     before = tree(copied / "results/small/videos")
     with pytest.raises(StaleError, match="--restart"):
-        make_videos(study(copied, seed=1), copied / "results")
+        make(study(copied, seed=1), copied / "results")
     assert tree(copied / "results/small/videos") == before
     changed = arrays()
     changed["x_test"][0, 10, 10] ^= 1
     np.savez_compressed(copied / "digits.npz", **changed)
     with pytest.raises(StaleError, match=r"test\.zarr"):
-        make_videos(study(copied, seed=3), copied / "results")
-    make_videos(study(copied, seed=3), copied / "results", restart=True)
+        make(study(copied, seed=3), copied / "results")
+    make(study(copied, seed=3), copied / "results", restart=True)
     after = tree(copied / "results/small/videos")
     assert any(name.startswith("test.zarr.stale/") for name in after)
     assert not any(name.startswith("train.zarr.stale/") for name in after)
@@ -166,7 +170,7 @@ def test_lost_shard_is_an_error_and_is_made_again(copied):
     (train / "videos/c/2/0/0/0").unlink()
     with pytest.raises(StoreError, match="shard videos/c/2/0/0/0 is missing"):
         read_videos(train, np.arange(45))
-    make_videos(study(copied, seed=3), copied / "results")
+    make(study(copied, seed=3), copied / "results")
     np.testing.assert_array_equal(read_videos(train, np.arange(45)), whole)
 
 

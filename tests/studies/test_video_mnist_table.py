@@ -10,12 +10,13 @@ import pytest
 from PIL import Image
 
 from sepvox import markers
-from sepvox.errors import StoreError
+from sepvox.errors import StaleError, StoreError
 from sepvox.layout import Layout
 from sepvox.studies.video_mnist import records, render
 from sepvox.studies.video_mnist.comparison import compare, holm, mean_of
+from sepvox.studies.video_mnist.make import split_jobs
 from sepvox.studies.video_mnist.published import TABLE_2
-from sepvox.studies.video_mnist.settings import VideoMnistStudy
+from sepvox.studies.video_mnist.settings import JudgeSettings, VideoMnistStudy
 from sepvox.studies.video_mnist.table import write_table
 from sepvox.studies.video_mnist.units import Unit, reported_units
 
@@ -38,14 +39,14 @@ def study() -> VideoMnistStudy:
 
 
 def write_stores(layout: Layout) -> None:
-    for split in ("train", "validation", "test"):
-        attributes = {"sepvox": {"fingerprint": split}}
-        markers.write_json(layout.videos(split) / "zarr.json", {"attributes": attributes})
+    for job in split_jobs(study().videos, layout, "videos"):
+        attributes = {"sepvox": {"fingerprint": job.step.fingerprint}}
+        markers.write_json(job.store.path / "zarr.json", {"attributes": attributes})
 
 
 def write_unit(layout: Layout, unit: Unit) -> None:
     """What a finished training leaves, with accuracies given by hand."""
-    kept = records.Records(study().with_table(), layout)
+    kept = records.Records(study(), layout)
     net = unit.classifier(kept.table)
     accuracy = ACCURACIES[unit.videos][unit.network][unit.run]
     markers.mark(
@@ -190,8 +191,17 @@ def test_a_missing_training_is_named_and_a_partial_table_has_the_complete_pairs_
 def test_results_of_other_videos_are_not_taken_for_these(results):
     layout = Layout(results / "by-hand")
     markers.write_json(layout.videos("test") / "zarr.json", {"attributes": {"sepvox": {"fingerprint": "other"}}})
-    with pytest.raises(StoreError, match="12 of 12 trainings are not finished"):
+    with pytest.raises(
+        StaleError, match=r"test\.zarr: made with other digits or another section videos; make the videos"
+    ):
         write_table(study(), results)
+
+
+def test_results_of_other_settings_are_not_taken_for_these(results):
+    other = study()
+    other = other.model_copy(update={"table": other.table.model_copy(update={"test": JudgeSettings()})})
+    with pytest.raises(StoreError, match="12 of 12 trainings are not finished"):
+        write_table(other, results)
 
 
 def test_published_table_says_that_3dtt_is_better_up_to_fifty_videos_and_dense_from_a_hundred():

@@ -71,7 +71,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 def made(tmp_path_factory):
     """Results of which only the videos are made."""
     results = tmp_path_factory.mktemp("made")
-    make_videos(study(), results)
+    make_videos(study().videos, Layout(results / study().experiment))
     return results
 
 

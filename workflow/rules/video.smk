@@ -10,6 +10,8 @@ rule study_video:
 
 
 rule video_videos:
+    input:
+        video_sources,
     output:
         VIDEO_LAYOUT.done("video", "videos"),
     log:
@@ -23,7 +25,7 @@ rule video_videos:
     params:
         study=study_arguments("video"),
         sources=settings(VIDEO, include={"mnist", "folder"}, exclude={"mnist": {"processes"}, "folder": {"processes"}}),
-        version=VERSIONS["video"],
+        versions=[VERSIONS["video"], VERSIONS["video-mnist"]],
     shell:
         "sepvox study video {params.study} --part videos --restart > {log:q} 2>&1"
 

@@ -13,8 +13,10 @@ rule study_video_mnist:
 
 
 rule video_mnist_videos:
+    input:
+        video_mnist_digits,
     output:
-        [VIDEO_MNIST_LAYOUT.done("video-mnist", split, "finish") for split in ("train", "validation", "test")],
+        [VIDEO_MNIST_LAYOUT.done("video-mnist", split, "finish") for split in SPLITS],
         report(
             VIDEO_MNIST_LAYOUT.contact_sheet(),
             caption="../report/video_mnist_videos.rst",
@@ -39,7 +41,7 @@ rule video_mnist_videos:
 
 rule video_mnist_train:
     input:
-        videos=[VIDEO_MNIST_LAYOUT.done("video-mnist", split, "finish") for split in ("train", "validation", "test")],
+        videos=[VIDEO_MNIST_LAYOUT.done("video-mnist", split, "finish") for split in SPLITS],
         rates=chosen_rates,
     output:
         VIDEO_MNIST_LAYOUT.done("video-mnist-train", "{unit}"),

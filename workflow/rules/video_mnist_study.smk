@@ -1,5 +1,6 @@
 """The study Video-MNIST as the rules see it: its trainings, and what each of them depends on."""
 
+from sepvox.studies.video_mnist.clips import SPLITS
 from sepvox.studies.video_mnist.settings import read_study
 from sepvox.studies.video_mnist.units import candidate_units, reported_units
 
@@ -13,6 +14,12 @@ VIDEO_MNIST_LAYOUT = Layout(RESULTS / VIDEO_MNIST.experiment)
 STUDY_RESULTS["study_video_mnist"] = f"Table:          {VIDEO_MNIST_LAYOUT.study('table.md')}, its figure beside it"
 VIDEO_MNIST_CANDIDATES = {unit.name: unit for unit in candidate_units(VIDEO_MNIST_TABLE)}
 VIDEO_MNIST_UNITS = VIDEO_MNIST_CANDIDATES | {unit.name: unit for unit in reported_units(VIDEO_MNIST_TABLE)}
+
+
+def video_mnist_digits(wildcards):
+    """The file that the videos are made of, where there is one; one that is missing is told by the step."""
+    images = VIDEO_MNIST.videos.images
+    return [images] if images is not None and Path(images).exists() else []
 
 
 def unit_options(wildcards):

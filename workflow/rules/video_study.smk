@@ -9,6 +9,16 @@ STUDY_RESULTS["study_video"] = (
 )
 
 
+def video_sources(wildcards):
+    """What the videos come from. A folder is newer once something was added to it or taken away; what is missing is told by the step."""
+    if VIDEO.folder is None:
+        files = [VIDEO.mnist.images]
+    else:
+        folder = Path(VIDEO.folder.path)
+        files = [VIDEO.folder.test_list, *(path for path in sorted(folder.glob("[!.]*")) if path.is_dir())]
+    return [str(path) for path in files if path is not None and Path(path).exists()]
+
+
 def video_unit_settings(wildcards):
     """What a unit is trained with."""
     label, _ = VIDEO.units()[wildcards.unit]

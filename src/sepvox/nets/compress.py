@@ -43,7 +43,7 @@ class Budget:
         if self.terms is not None and self.terms < 1:
             raise ConfigError(f"--terms {self.terms}: a convolution needs one term at least; give 1 or more")
         if self.share is not None and not 0 < self.share < float("inf"):
-            raise ConfigError(f"--share {self.share:g}: nothing would be left; give a number above 0, such as 0.5")
+            raise ConfigError(f"--share {self.share:g}: is no share of weights; give a number above 0, such as 0.5")
 
     def of(self, convolution: nn.Conv3d) -> int:
         """Terms for a convolution with 3×3×3 kernels."""

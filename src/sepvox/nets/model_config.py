@@ -39,11 +39,11 @@ def read_network(path: Path, what: str) -> NetworkSettings:
     Raises
     ------
     InputError
-        If it is missing or not of sepvox.
+        If it is missing, or describes no U-Net of sepvox.
     """
+    if not path.exists():
+        raise InputError(f"{what}: {path} is missing; keep it beside the weights")
     try:
         return NetworkSettings.model_validate(markers.read_json(path)["network"])
     except (StoreError, KeyError, TypeError, ValidationError):
-        raise InputError(
-            f"{what}: {path} is missing or describes no network of sepvox; keep it beside the weights"
-        ) from None
+        raise InputError(f"{what}: {path} describes no U-Net of sepvox; give weights of one") from None

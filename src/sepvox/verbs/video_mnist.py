@@ -18,9 +18,10 @@ def videos(config: Config, results: Results = RESULTS, restart: Restart = False)
     from sepvox.studies.video_mnist.settings import read_study
 
     study = read_study(config)
+    from sepvox.layout import Layout
     from sepvox.studies.video_mnist.make import make_videos
 
-    make_videos(study, results, restart)
+    make_videos(study.videos, Layout(results / study.experiment), restart=restart)
 
 
 @app.command()

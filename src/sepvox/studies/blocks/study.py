@@ -203,9 +203,13 @@ def _row(network: Network, *against: str) -> tuple[str, ...]:
 def _claim(dense: Network, found: Sequence[Against]) -> list[str]:
     separable = [one for one in found if one.network.block == "pmsc"]
     confirming = [one.network.name for one in separable if one.confirms]
-    count = f"{dense.models} seed{'s' if dense.models > 1 else ''}"
+    scores = (
+        "Scores are of one seed, from which nothing is decided"
+        if dense.models == 1
+        else f"Scores are means ± standard deviations over {dense.models} seeds, p is that of Welch's t-test against the dense network"
+    )
     return [
-        f"Scores are means ± standard deviations over {count}, p is that of Welch's t-test against the dense network, and a pass is timed without halo, start and storage.",
+        f"{scores}. A pass is timed without halo, start and storage.",
         *(f"{one.network.name}: {_verdict(one)}" for one in found),
         f"Published (Gonda et al. 2018): about {PUBLISHED_BETTER:.0%} better with models {PUBLISHED_SMALLER:.0%} smaller. Here, P_mSC_n networks of which both holds: {', '.join(confirming) or 'none'}.",
     ]
@@ -213,8 +217,9 @@ def _claim(dense: Network, found: Sequence[Against]) -> list[str]:
 
 def _verdict(one: Against) -> str:
     size = f"{abs(one.smaller):.0%} {'smaller' if one.smaller >= 0 else 'larger'}"
-    if not one.decided:
-        return f"{size}, and not to be told from the dense network."
     if one.better is None:
         return f"{size}; the dense network scores 0, of which nothing is a percentage."
-    return f"{size}, and {abs(one.better):.1%} {'better' if one.better >= 0 else 'worse'}."
+    if one.p is not None and not one.decided:
+        return f"{size}, and not to be told from the dense network."
+    score = f"{size}, and {abs(one.better):.1%} {'better' if one.better >= 0 else 'worse'}"
+    return f"{score} in one seed." if one.p is None else f"{score}."

@@ -20,7 +20,7 @@ from sepvox.studies.video_classification.clips import Clips
 from sepvox.studies.video_classification.settings import VideoStudy
 from sepvox.studies.video_classification.streams_figure import STREAMS, WHOLE, draw_streams
 from sepvox.studies.video_classification.tables import as_csv, draw_accuracy, table
-from sepvox.studies.video_classification.train import train_unit
+from sepvox.studies.video_classification.train import finished_result, train_unit
 from sepvox.studies.video_classification.videos import Data, open_videos, prepare_videos
 
 VIDEOS, TABLES = "videos", "tables"
@@ -51,7 +51,7 @@ def run(study: VideoStudy, results: Path, part: str | None = None, restart: bool
     layout = Layout(results / study.experiment)
     for each in parts if part is None else [part]:
         if each == VIDEOS:
-            prepare_videos(study, results, restart)
+            prepare_videos(study, layout, restart)
         elif each == TABLES:
             write_tables(study, layout)
         else:
@@ -64,12 +64,12 @@ def write_tables(study: VideoStudy, layout: Layout) -> None:
     Raises
     ------
     StoreError
-        If a unit is not finished.
+        If a unit is not finished with these settings and videos.
+    StaleError
+        If the videos are others.
     """
-    units = study.units()
-    found = [
-        markers.read_json(layout.result(unit), "accuracy", step=f"study video CONFIG --part {unit}") for unit in units
-    ]
+    data, units = open_videos(study, layout), study.units()
+    found = [finished_result(study, unit, data, layout) for unit in units]
     rows = table(found)
     markers.write_json(layout.study("table.json"), {"networks": rows, "runs": found})
     with markers.replacing(layout.study("table.csv")) as temporary:
@@ -77,7 +77,6 @@ def write_tables(study: VideoStudy, layout: Layout) -> None:
     metrics = [read_metrics(layout.metrics(unit)) for unit in units]
     with figures.look(), markers.replacing(layout.figures() / "accuracy.png") as temporary:
         temporary.write_bytes(figures.png(draw_accuracy(found, metrics)))
-    data = open_videos(study, layout)
     first = {label: unit for unit, (label, _) in reversed(units.items())}
     for label in study.networks:
         _write_streams(study, label, first[label], data, layout)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sepvox.report.figures import DPI, INK
-from sepvox.spread import spread
+from sepvox.studies.video_mnist.comparison import mean_of
 
 COLOURS = ("#3a8ed0", "#d97a1e", "#3aa37a", "#9d5bc2", "#c2475b", "#7a8793")
 
@@ -85,14 +85,14 @@ def _labels(results: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _row(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    first, accuracies = results[0], [result["accuracy"] for result in results]
+    first, accuracy = results[0], mean_of([result["accuracy"] for result in results])
     return {
         "label": first["label"],
         "network": first["network"],
         "width": first["width"],
         "runs": len(results),
-        "accuracy": mean(accuracies),
-        "standard_error": None if (sd := spread(accuracies).sd) is None else sd / len(results) ** 0.5,
+        "accuracy": accuracy.mean,
+        "standard_error": accuracy.error,
         "test_videos": first["test_videos"],
         "parameters": first["parameters"],
         "macs_per_clip": first["macs_per_clip"],

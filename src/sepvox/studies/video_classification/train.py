@@ -1,7 +1,7 @@
 """Train and test one network with one seed: a *unit* of the study.
 
 A training is resumed after its last finished epoch, to the same weights on the same device. `models/{unit}/state/` holds the
-checkpoint, the best weights so far and metrics.jsonl; at the end weights and metrics are promoted from there by rename, and
+checkpoint, the best weights so far and metrics.jsonl, and stays; at the end weights and metrics are copied from there, and
 result.json says how the best weights, chosen on the validation videos, do on all test videos.
 """
 
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 import sepvox
 from sepvox import markers
-from sepvox.errors import InputError, SepvoxError
+from sepvox.errors import InputError, SepvoxError, StoreError
 from sepvox.layout import Layout
 from sepvox.nets import weights
 from sepvox.nets.describe_classifier import describe_classifier
@@ -96,6 +96,21 @@ def train_unit(study: VideoStudy, unit: str, data: Data, layout: Layout, restart
         markers.write_json(layout.model_config(unit), described | {"classes": data.classes})
         markers.write_json(layout.result(unit), result)
         markers.mark(done, made)
+
+
+def finished_result(study: VideoStudy, unit: str, data: Data, layout: Layout) -> dict[str, Any]:
+    """What a finished unit says of itself: result.json.
+
+    Raises
+    ------
+    StoreError
+        If it is not finished with these settings and videos.
+    """
+    path, step = layout.result(unit), f"study video CONFIG --part {unit}"
+    found: dict[str, Any] = markers.read_json(path, "accuracy", step=step)
+    if not markers.is_done(layout.done(STEP, "units", unit), unit_fingerprint(study, unit, data)):
+        raise StoreError(f"{path}: of other settings or videos; run `sepvox {step}` first")
+    return found
 
 
 class _Training:

@@ -11,22 +11,24 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sepvox import markers, ome_zarr
+from sepvox import markers
 from sepvox.blockwise import processes
 from sepvox.errors import StaleError
 from sepvox.layout import Layout
-from sepvox.studies.video_classification.folder import Index, Video, look_through
+from sepvox.studies.video_classification.folder import Index, Video, find_videos, look_through
 from sepvox.studies.video_classification.reader import read_frames
 from sepvox.studies.video_classification.settings import FolderSettings, VideoStudy
 from sepvox.studies.video_mnist import store
 from sepvox.studies.video_mnist.clips import SPLITS, Split
-from sepvox.studies.video_mnist.make import make_videos
+from sepvox.studies.video_mnist.make import made_videos, make_videos
 from sepvox.studies.video_mnist.motions import BEHAVIOURS, FRAMES
-from sepvox.studies.video_mnist.settings import VideoMnistStudy
 from sepvox.versions import VERSIONS
 
 STEP = "video"
 VERB = "study video CONFIG --part videos"
+# Where the settings of Video-MNIST stand in the file of this study.
+MNIST = "mnist"
+OTHERS = "made of other videos or with other settings of the folder"
 
 
 class Videos(Protocol):
@@ -104,7 +106,7 @@ class Data:
     fingerprint: str
 
 
-def prepare_videos(study: VideoStudy, results: Path, restart: bool = False) -> None:
+def prepare_videos(study: VideoStudy, layout: Layout, restart: bool = False) -> None:
     """Make the videos of Video-MNIST, or look through those of a folder.
 
     Raises
@@ -114,9 +116,8 @@ def prepare_videos(study: VideoStudy, results: Path, restart: bool = False) -> N
     StaleError
         If there are videos of other settings and `restart` is false.
     """
-    layout = Layout(results / study.experiment)
     if study.mnist is not None:
-        make_videos(VideoMnistStudy(experiment=study.experiment, videos=study.mnist), results, restart)
+        make_videos(study.mnist, layout, MNIST, restart)
     else:
         assert study.folder is not None
         _index(study.folder, layout, restart)
@@ -134,19 +135,17 @@ def open_videos(study: VideoStudy, layout: Layout) -> Data:
         If they are those of other settings.
     """
     if study.mnist is not None:
-        paths = {split: layout.videos(split) for split in SPLITS}
-        made = markers.fingerprint(*(ome_zarr.attributes(path)["fingerprint"] for path in paths.values()))
-        stored = {split: StoredVideos(path) for split, path in paths.items()}
-        return Data(stored, BEHAVIOURS, made)
+        made = markers.fingerprint(*made_videos(study.mnist, layout, MNIST).values())
+        return Data({split: StoredVideos(layout.videos(split)) for split in SPLITS}, BEHAVIOURS, made)
     folder = study.folder
     assert folder is not None
     path = layout.video_index()
     content = markers.read_json(path, "fingerprint", "classes", "videos", step=VERB)
-    if content["fingerprint"] != _fingerprint(folder):
-        raise StaleError(f"{path}: made with other settings of the folder; run `sepvox {VERB} --restart`")
+    made = _fingerprint(folder)
+    if content["fingerprint"] != made:
+        raise StaleError(f"{path}: {OTHERS}; run `sepvox {VERB} --restart`")
     index = Index.from_json(content)
     found = {split: FolderVideos(folder, tuple(v for v in index.videos if v.split == split)) for split in SPLITS}
-    made = markers.fingerprint(folder.size, folder.colour, index.as_json())
     return Data(found, index.classes, made)
 
 
@@ -155,11 +154,16 @@ def _index(folder: FolderSettings, layout: Layout, restart: bool) -> None:
     if markers.is_done(path, made) and not restart:
         return
     if path.exists():
-        markers.set_aside(path, restart, "made with other settings of the folder")
+        markers.set_aside(path, restart, OTHERS)
     with processes(folder.processes) as executor:
         markers.write_json(path, {"fingerprint": made} | look_through(folder, executor).as_json())
 
 
 def _fingerprint(folder: FolderSettings) -> str:
-    """Of the settings that an index depends on."""
-    return markers.fingerprint(STEP, VERSIONS[STEP], folder.model_dump(mode="json", exclude={"processes"}))
+    """Of all that an index and the frames depend on: settings, the list of test videos, and when each video was changed."""
+    root = Path(folder.path)
+    paths = [root / path for videos in find_videos(root).values() for path in videos]
+    listed = [] if folder.test_list is None else [Path(folder.test_list)]
+    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths + listed if path.exists()]
+    settings = folder.model_dump(mode="json", exclude={"processes"})
+    return markers.fingerprint(STEP, VERSIONS[STEP], settings, files)

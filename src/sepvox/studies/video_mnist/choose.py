@@ -28,7 +28,7 @@ def choose_rates(study: VideoMnistStudy, results: Path) -> None:
         If a candidate is not trained with these settings.
     """
     layout = Layout(results / study.experiment)
-    records = Records(study.with_table(), layout)
+    records = Records(study, layout)
     trained = {unit: records.training(unit) for unit in candidate_units(records.table)}
     means = {
         (network, videos): mean_accuracies(

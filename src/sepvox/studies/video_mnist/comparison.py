@@ -30,7 +30,9 @@ class Comparison:
     Attributes
     ----------
     runs : int
+        How many.
     dense, tt : Mean
+        Of each network.
     difference : Mean
         3DTT minus dense.
     t, p : float or None

@@ -53,28 +53,34 @@ class Digits:
         return digest.hexdigest()[:32]
 
 
-def read_digits(images: str | None) -> dict[Split, Digits]:
+def read_digits(images: str | None, key: str = "videos.images") -> dict[Split, Digits]:
     """All digits of a source by split: of an .npz file, or scikit-learn's for None.
+
+    Parameters
+    ----------
+    key : str
+        Where the file was named, for messages.
 
     Raises
     ------
     InputError
         If the file is missing or damaged, or its arrays are not those of MNIST.
     """
-    return _embedded() if images is None else _mnist(Path(images))
+    return _embedded() if images is None else _mnist(Path(images), key)
 
 
-def _mnist(path: Path) -> dict[Split, Digits]:
-    arrays = _arrays(path)
-    known = _checked(path, arrays, "train")
+def _mnist(path: Path, key: str) -> dict[Split, Digits]:
+    what = f"{key}: {path}"
+    arrays = _arrays(path, what)
+    known = _checked(what, arrays, "train")
     begin = len(known) - len(known) // 6
-    return {"train": known[:begin], "validation": known[begin:], "test": _checked(path, arrays, "test")}
+    return {"train": known[:begin], "validation": known[begin:], "test": _checked(what, arrays, "test")}
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+def _arrays(path: Path, what: str) -> dict[str, NDArray[Any]]:
     if not path.exists():
         raise InputError(
-            f"videos.images: {path}: no such file; give an .npz file with {', '.join(KEYS)}, or leave the key out for scikit-learn's digits"
+            f"{what}: no such file; give an .npz file with {', '.join(KEYS)}, or leave the key out for scikit-learn's digits"
         )
     try:
         # numpy would leave a damaged file open.
@@ -85,28 +91,26 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     # Damage shows up in any layer below: the archive, its compression, the header of an array.
     except Exception as error:
         raise InputError(
-            f"videos.images: {path}: cannot be read as .npz ({type(error).__name__}: {error}); the file is damaged or of another format: copy it again from its source"
+            f"{what}: cannot be read as .npz ({type(error).__name__}: {error}); the file is damaged or of another format: copy it again from its source"
         ) from None
     if missing:
-        raise InputError(
-            f"videos.images: {path}: has no {', '.join(missing)}, only {', '.join(found)}; MNIST is {', '.join(KEYS)}"
-        )
+        raise InputError(f"{what}: has no {', '.join(missing)}, only {', '.join(found)}; MNIST is {', '.join(KEYS)}")
     return arrays
 
 
-def _checked(path: Path, arrays: dict[str, NDArray[Any]], part: str) -> Digits:
+def _checked(what: str, arrays: dict[str, NDArray[Any]], part: str) -> Digits:
     images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
     if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE) or images.dtype != np.uint8:
         raise InputError(
-            f"videos.images: {path}: x_{part} is {images.dtype} of shape {images.shape}; expected uint8 of shape (n, {SIDE}, {SIDE})"
+            f"{what}: x_{part} is {images.dtype} of shape {images.shape}; expected uint8 of shape (n, {SIDE}, {SIDE})"
         )
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
         raise InputError(
-            f"videos.images: {path}: y_{part} is {labels.dtype} of shape {labels.shape}; expected whole numbers of shape ({len(images)},), one per image of x_{part}"
+            f"{what}: y_{part} is {labels.dtype} of shape {labels.shape}; expected whole numbers of shape ({len(images)},), one per image of x_{part}"
         )
     if len(labels) and not (labels.min() >= 0 and labels.max() < len(BEHAVIOURS)):
         raise InputError(
-            f"videos.images: {path}: y_{part} goes from {labels.min()} to {labels.max()}; expected classes 0 to {len(BEHAVIOURS) - 1}"
+            f"{what}: y_{part} goes from {labels.min()} to {labels.max()}; expected classes 0 to {len(BEHAVIOURS) - 1}"
         )
     return Digits(images, labels.astype(np.uint8))
 

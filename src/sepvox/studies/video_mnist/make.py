@@ -7,26 +7,27 @@ that blocks and progress are counted as everywhere.
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sepvox import markers
+from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, Part
 from sepvox.blockwise import Blockwise, processes
-from sepvox.errors import InputError
+from sepvox.errors import InputError, StaleError
 from sepvox.layout import Layout
 from sepvox.report import figures
 from sepvox.studies.video_mnist.clips import SPLITS, Split, clip, clip_seed
 from sepvox.studies.video_mnist.contact_sheet import draw_contact_sheet
 from sepvox.studies.video_mnist.digits import Digits, read_digits
 from sepvox.studies.video_mnist.motions import BEHAVIOURS, FRAMES, SIDE
-from sepvox.studies.video_mnist.settings import VideoMnistStudy, VideoSettings
+from sepvox.studies.video_mnist.settings import VideoSettings
 from sepvox.studies.video_mnist.store import VideoStore, read_labels, read_videos
 from sepvox.versions import VERSIONS
 
 STEP = "video-mnist"
+# Where the settings of the videos stand in the file of this study.
+SECTION = "videos"
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,15 @@ class SplitJob:
         return box.begin[0] // (FRAMES * self.store.shard)
 
 
-def make_videos(study: VideoMnistStudy, results: Path, restart: bool = False) -> None:
+def make_videos(settings: VideoSettings, layout: Layout, section: str = SECTION, restart: bool = False) -> None:
     """Write videos/{train,validation,test}.zarr and videos/contact-sheet.png of a study.
 
     Parameters
     ----------
-    results : Path
-        Folder of all results.
+    layout : Layout
+        Of the study's results.
+    section : str
+        Where the settings stand in the study's file, for messages.
     restart : bool
         Move stores of other settings or digits aside instead of refusing to go on.
 
@@ -74,25 +77,45 @@ def make_videos(study: VideoMnistStudy, results: Path, restart: bool = False) ->
     StoreError
         If another process writes here, a worker process was killed, or the disk refuses.
     """
-    layout = Layout(results / study.experiment)
-    jobs = split_jobs(study.videos, layout)
+    jobs = split_jobs(settings, layout, section)
     # Before the work of any, so that a stale store is told at once.
     for job in jobs:
         job.step.create(job.store.path, job.store.create, restart)
-    with processes(study.videos.processes) as executor:
+    with processes(settings.processes) as executor:
         for job in jobs:
             job.step.run(Part(0, 1), job.make, executor, job.is_there)
-            job.step.finish(partial(job.store.finish, job.digits.labels, _described(job, study.videos)))
+            job.step.finish(partial(job.store.finish, job.digits.labels, _described(job, settings)))
     _write_contact_sheet(layout)
 
 
-def split_jobs(settings: VideoSettings, layout: Layout) -> list[SplitJob]:
+def made_videos(settings: VideoSettings, layout: Layout, section: str = SECTION) -> dict[Split, str]:
+    """Fingerprints of the stored videos, which are known then to be those of the settings.
+
+    Raises
+    ------
+    InputError
+        If the digits cannot be read, or there are fewer than videos are asked for.
+    StaleError
+        If the videos are of other settings or digits.
+    StoreError
+        If they were not made, or are damaged.
+    """
+    jobs = split_jobs(settings, layout, section)
+    for job in jobs:
+        if ome_zarr.attributes(job.store.path)["fingerprint"] != job.step.fingerprint:
+            raise StaleError(
+                f"{job.store.path}: made with other digits or another section {section}; make the videos again, with --restart"
+            )
+    return {job.split: job.step.fingerprint for job in jobs}
+
+
+def split_jobs(settings: VideoSettings, layout: Layout, section: str) -> list[SplitJob]:
     """One job per split, once there are known to be enough digits for all."""
-    digits = read_digits(settings.images)
+    digits = read_digits(settings.images, f"{section}.images")
     for split, found in digits.items():
         if len(found) < settings.count(split):
             raise InputError(
-                f"videos.{split}: {settings.count(split)} videos were asked for, but {settings.images or 'scikit-learn'} has only {len(found)} digits for this split; ask for at most {len(found)}"
+                f"{section}.{split}: {settings.count(split)} videos were asked for, but {settings.images or 'scikit-learn'} has only {len(found)} digits for this split; ask for at most {len(found)}"
             )
     return [_job(settings, layout, split, digits[split][: settings.count(split)]) for split in SPLITS]
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sepvox import markers, ome_zarr
+from sepvox import markers
 from sepvox.errors import StaleError, StoreError
 from sepvox.layout import Layout
+from sepvox.studies.video_mnist.clips import Split
+from sepvox.studies.video_mnist.make import made_videos
 from sepvox.studies.video_mnist.published import Network
-from sepvox.studies.video_mnist.settings import TableSettings
+from sepvox.studies.video_mnist.settings import TableSettings, VideoMnistStudy
 from sepvox.studies.video_mnist.units import Unit, candidate_units, nearest
 from sepvox.versions import VERSIONS
 
@@ -29,20 +31,24 @@ class Records:
 
     Attributes
     ----------
-    table : TableSettings
+    study : VideoMnistStudy
+        Its settings.
     layout : Layout
+        Where its results are.
     """
 
-    table: TableSettings
+    study: VideoMnistStudy
     layout: Layout
 
     @cached_property
-    def _videos(self) -> dict[str, str]:
+    def table(self) -> TableSettings:
+        """Settings of the trainings."""
+        return self.study.with_table()
+
+    @cached_property
+    def _videos(self) -> dict[Split, str]:
         """Fingerprints of the stored videos."""
-        return {
-            split: ome_zarr.attributes(self.layout.videos(split))["fingerprint"]
-            for split in ("train", "validation", "test")
-        }
+        return made_videos(self.study.videos, self.layout)
 
     def rate(self, unit: Unit) -> float:
         """The learning rate that a unit begins with.

@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 from sepvox.config import load_study
 from sepvox.errors import ConfigError
 from sepvox.settings import Name, NonNegative, Positive, PositiveFloat, Seed, Settings
-from sepvox.studies.video_mnist.clips import Split
+from sepvox.studies.video_mnist.clips import SPLITS, Split
 from sepvox.studies.video_mnist.motions import BEHAVIOURS
-from sepvox.studies.video_mnist.published import TABLE_2, Network, Widths
+from sepvox.studies.video_mnist.published import NETWORKS, TABLE_2, Network, Widths
 
 CLASSES = len(BEHAVIOURS)
 # Runs that learning rates are chosen by have the seeds from here on, reported ones those below.
@@ -103,6 +103,11 @@ class LearnSettings(Settings):
         return {"dense": self.learning_rates.dense, "tt": self.learning_rates.tt}[network]
 
     @property
+    def chooses(self) -> bool:
+        """Whether the learning rate of any network is to be chosen."""
+        return any(len(self.rates(network)) > 1 for network in NETWORKS)
+
+    @property
     def free(self) -> set[str]:
         """Names of the settings that the weights of a run of given learning rate do not depend on."""
         return {"device", "checkpoint_every", "learning_rates", "choose"}
@@ -139,7 +144,8 @@ class TableSettings(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for key, rows in (("rows", self.rows), ("train.choose.videos", self.train.choose.videos)):
+        chosen = {"train.choose.videos": self.train.choose.videos} if self.train.chooses else {}
+        for key, rows in ({"rows": self.rows} | chosen).items():
             _check_counts(key, rows)
             unknown = [row for row in rows if row not in TABLE_2]
             if unknown and self.widths is None:
@@ -185,11 +191,11 @@ class VideoMnistStudy(Settings):
         train = self.table.train
         asked = {
             ("table.rows", "train"): max(self.table.rows),
-            ("table.train.choose.videos", "train"): max(train.choose.videos),
+            ("table.train.choose.videos", "train"): max(train.choose.videos) if train.chooses else 0,
             ("table.train.validation_videos", "validation"): train.validation_videos,
             ("table.test.videos", "test"): self.table.test.videos or 0,
         }
-        available: dict[str, int] = {split: self.videos.count(split) for split in ("train", "validation", "test")}
+        available: dict[str, int] = {split: self.videos.count(split) for split in SPLITS}
         for (key, split), count in asked.items():
             if count > available[split]:
                 raise ValueError(

@@ -39,7 +39,7 @@ def write_table(study: VideoMnistStudy, results: Path, partial: bool = False) ->
         If a unit is missing, or with `partial` all are, or one is damaged.
     """
     layout = Layout(results / study.experiment)
-    records = Records(study.with_table(), layout)
+    records = Records(study, layout)
     pairs = finished_pairs(records, partial)
     tested = [found for name in SETS if (found := _tested(records, pairs, name)) is not None]
     networks = _trained(records, pairs)

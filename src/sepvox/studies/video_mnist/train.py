@@ -47,7 +47,7 @@ def train_unit(study: VideoMnistStudy, unit: Unit, results: Path, restart: bool 
         this unit.
     """
     layout = Layout(results / study.experiment)
-    records = Records(study.with_table(), layout)
+    records = Records(study, layout)
     with markers.locked(layout.step(TRAIN, "locks") / unit.name):
         device = choose_device(records.table.train.device, "float32").device
         if not records.is_trained(unit):
