@@ -77,7 +77,7 @@ def make_source(home: Path, shape: Triple, shard: Triple, chunk: Triple, count: 
     }
     for name, spec in specs.items():
         ome_zarr.create(home / SOURCES[name], spec)
-    boxes = dict(enumerate(Lattice(shape, shard)))
+    boxes = enumerate(Lattice(shape, shard))
     with processes(count) as executor:
         for _ in finished(partial(_write_source, home, seed), boxes, executor, "source"):
             pass
@@ -100,7 +100,7 @@ def make_affinities(home: Path, shape: Triple, shard: Triple, chunk: Triple, cou
     ome_zarr.create(store, spec)
     with np.load(home / TILE) as archive:
         strength = float(archive["strength"])
-    boxes = dict(enumerate(Lattice(shape, shard)))
+    boxes = enumerate(Lattice(shape, shard))
     with processes(count) as executor:
         for _ in finished(partial(_write_affinities, home, store, strength, seed), boxes, executor, "affinities"):
             pass

@@ -146,14 +146,16 @@ class Part:
         """
         found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
         if found is None or int(found[1]) >= int(found[2]):
-            raise ConfigError(
-                f"--part {text}: expected `create`, `finish`, or INDEX/COUNT with INDEX from 0 to COUNT - 1, such as 0/4"
-            )
+            raise ConfigError(f"--part {text}: expected INDEX/COUNT with INDEX from 0 to COUNT - 1, such as 0/4")
         return cls(int(found[1]), int(found[2]))
 
     def of(self, total: int) -> range:
         """The block numbers of this slice; the slices of one count are disjoint and cover `total`."""
         return range(total * self.index // self.count, total * (self.index + 1) // self.count)
+
+
+# Units that a block of the smallest size may be wide: cells and shards that meet more rarely are refused.
+MOST_UNITS = 4
 
 
 def fitting_block(
@@ -175,11 +177,16 @@ def fitting_block(
     Raises
     ------
     ConfigError
-        If `wanted` is not a multiple of a unit.
+        If `wanted` is not a multiple of a unit, or units meet so rarely that the block would be many of them wide.
     """
     block = []
     for axis in range(3):
-        least = math.lcm(*(int(unit[axis]) for unit in units if unit[axis] < shape[axis]), 1)
+        inside = [int(unit[axis]) for unit in units if unit[axis] < shape[axis]]
+        least = math.lcm(*inside, 1)
+        if inside and least > MOST_UNITS * max(inside):
+            raise ConfigError(
+                f"{key}: along axis {'zyx'[axis]} cells and shards of {' and '.join(map(str, inside))} voxels meet only every {least}; choose one that is a multiple of the other"
+            )
         covering = [int(unit[axis]) for unit in units if unit[axis] >= shape[axis]]
         if wanted is None:
             block.append(max(least, *covering) if covering else least)

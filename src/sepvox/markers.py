@@ -227,4 +227,8 @@ def locked(path: Path, items: range | None = None) -> Iterator[None]:
             raise StoreError(
                 f"{path}: another sepvox process is writing here; wait until it ends, or stop it"
             ) from None
+        except OSError as error:
+            raise StoreError(
+                f"{path}: cannot be locked ({error.strerror}); put results on a file system with locks, Lustre mounted with `flock`"
+            ) from None
         yield

@@ -153,7 +153,7 @@ def open_level(path: Place, level: int = 0, writable: bool = False) -> zarr.Arra
             array = zarr.open_array(
                 storage.zarr_store(path / str(level), writable), mode="r+" if writable else "r", zarr_format=3
             )
-    except (FileNotFoundError, KeyError, ValueError) as error:
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise StoreError(
             f"{path}: no readable level {level} ({type(error).__name__}); remove it and run the step that makes it again"
         ) from None

@@ -67,7 +67,7 @@ class Subjectwise:
             with tqdm(
                 total=len(mine), initial=len(mine) - len(open_), unit="subject", desc=self.step, mininterval=1, delay=2
             ) as bar:
-                for name in finished(work, {name: name for name in open_}, executor, self.step):
+                for name in finished(work, ((name, name) for name in open_), executor, self.step):
                     there = [path.name for path in self.made(name) if path.exists()]
                     markers.mark(self._marker(name), self.fingerprints[name], made=there)
                     bar.update()

@@ -4,10 +4,10 @@ It is part of every marker's hash and of each rule's parameters, so that results
 """
 
 VERSIONS = {
-    "prepare": 1,
+    "prepare": 2,
     "train": 2,
     "predict": 2,
-    "fragments": 1,
+    "fragments": 2,
     "region-graph": 1,
     "agglomerate": 3,
     "relabel": 1,

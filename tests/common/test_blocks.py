@@ -1,5 +1,7 @@
 """Boxes, lattices and slices cover what they should, once."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,6 +53,11 @@ def test_reflection_equals_numpy_at_any_distance(size, begin, length):
 
 @given(extents, sizes, sizes)
 def test_chosen_block_is_whole_units_or_covers_the_axis(shape, first, second):
+    inside = [[unit[axis] for unit in (first, second) if unit[axis] < shape[axis]] for axis in range(3)]
+    if any(math.lcm(*units) > 4 * max(units) for units in inside if units):
+        with pytest.raises(ConfigError, match="meet only every"):
+            fitting_block("segment.block", None, [first, second], shape)
+        return
     block = fitting_block("segment.block", None, [first, second], shape)
     for axis in range(3):
         for unit in (first, second):
@@ -60,6 +67,13 @@ def test_chosen_block_is_whole_units_or_covers_the_axis(shape, first, second):
 def test_block_that_is_no_multiple_names_key_axis_and_mend():
     with pytest.raises(ConfigError, match=r"segment.block: axis x is 96; it must be a multiple of 64"):
         fitting_block("segment.block", (64, 64, 96), [(64, 64, 64)], (200, 200, 200))
+
+
+def test_cells_and_shards_that_hardly_ever_meet_are_refused_and_not_made_one_block():
+    message = r"segment\.block: along axis y cells and shards of 128 and 100 voxels meet only every 3200; choose one"
+    with pytest.raises(ConfigError, match=message):
+        fitting_block("segment.block", None, [(128, 128, 128), (64, 100, 64)], (1024, 1024, 1024))
+    assert fitting_block("segment.block", None, [(128,) * 3, (96,) * 3], (1024,) * 3) == (384, 384, 384)
 
 
 @pytest.mark.parametrize("text", ["4/4", "a/2", "-1/2", "1", "1/2/3", "1/0"])

@@ -227,7 +227,7 @@ def test_more_items_than_are_given_at_one_time_are_all_done_and_in_order(count, 
     monkeypatch.setattr(blockwise_module, "AHEAD", 4)
     with processes(count) as executor:
         assert list(in_order(number, range(50), executor, "test")) == [item * item for item in range(50)]
-        assert sorted(finished(number, {item: item for item in range(50)}, executor, "test")) == list(range(50))
+        assert sorted(finished(number, ((item, item) for item in range(50)), executor, "test")) == list(range(50))
 
 
 class Given(Executor):
@@ -246,7 +246,7 @@ class Given(Executor):
 
 def test_no_more_items_are_given_than_the_window_holds(monkeypatch):
     monkeypatch.setattr(blockwise_module, "AHEAD", 4)
-    for run in (in_order, lambda work, items, *rest: finished(work, {item: item for item in items}, *rest)):
+    for run in (in_order, lambda work, items, *rest: finished(work, ((item, item) for item in items), *rest)):
         executor = Given()
         for _ in run(number, range(50), executor, "test"):
             executor.waiting -= 1
@@ -255,6 +255,6 @@ def test_no_more_items_are_given_than_the_window_holds(monkeypatch):
 
 def test_a_worker_that_is_killed_while_items_are_still_given_is_one_line(monkeypatch):
     monkeypatch.setattr(blockwise_module, "AHEAD", 2)
-    for run in (in_order, lambda work, items, *rest: finished(work, {item: item for item in items}, *rest)):
+    for run in (in_order, lambda work, items, *rest: finished(work, ((item, item) for item in items), *rest)):
         with processes(2) as executor, pytest.raises(StoreError, match="test: a worker process was killed"):
             list(run(die_at_three, range(50), executor, "test"))

@@ -7,7 +7,8 @@ import pytest
 
 from sepvox.cli import main
 
-DEMO = str(Path(__file__).parents[2] / "configs" / "demo.yaml")
+CONFIGS = Path(__file__).parents[2] / "configs"
+DEMO, DEMO_MRI = (str(CONFIGS / name) for name in ("demo.yaml", "demo-mri.yaml"))
 
 
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str]:
@@ -21,7 +22,9 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["fragments", DEMO, "--volume", "test", "--part", "17/16"], "--part 17/16: expected"),
+        (["fragments", DEMO, "--volume", "test", "--part", "17/16"], "such as 0/4, or `create` or `finish`"),
+        (["region-graph", DEMO, "--volume", "test", "--part", "create"], "--part create: expected INDEX/COUNT"),
+        (["score", DEMO_MRI, "--part", "create"], "--part create: there is nothing to create"),
         (["fragments", DEMO, "--slice", "3/16"], "No such option: --slice"),
         (["fragments"], "Missing argument"),
         (["fragment", DEMO], "No such command"),

@@ -37,6 +37,19 @@ def test_a_claim_that_was_cut_short_is_made_again(tmp_path):
     assert markers.claim(tmp_path / "claim.json", "next") == "next"
 
 
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_is_told_with_the_mend(tmp_path, monkeypatch, code):
+    def refused(*_):
+        raise OSError(code, "refused")
+
+    monkeypatch.setattr(markers.fcntl, "lockf", refused)
+    with (
+        pytest.raises(StoreError, match=r"lock: cannot be locked \(refused\); put results on a file system with locks"),
+        markers.locked(tmp_path / "lock"),
+    ):
+        pass
+
+
 def test_equal_arrays_are_equal_bytes_and_only_what_is_named_is_read(tmp_path):
     for name in ("a.npz", "b.npz"):
         markers.write_arrays(tmp_path / name, ids=np.arange(9), made_from="text")

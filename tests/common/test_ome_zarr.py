@@ -144,6 +144,17 @@ def test_unfinished_store_is_not_taken_for_a_whole_one(tmp_path):
         ome_zarr.open_level(path)
 
 
+@pytest.mark.parametrize("key", ["level", "chunk_shape", "codecs", "data_type", "name"])
+def test_metadata_with_a_damaged_key_is_one_line(tmp_path, image, key):
+    path = store(tmp_path / "image.zarr", image)
+    metadata = path / "0/zarr.json"
+    whole = metadata.read_text()
+    assert f'"{key}"' in whole
+    metadata.write_text(whole.replace(f'"{key}"', f'"{key[:-1]}~"'))
+    with pytest.raises(StoreError, match="no readable level 0"):
+        ome_zarr.open_level(path)
+
+
 def test_part_of_a_shard_cannot_be_written(tmp_path, image):
     path = store(tmp_path / "image.zarr", image)
     with pytest.raises(AssertionError, match="not a whole number of shards"):

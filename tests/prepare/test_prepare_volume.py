@@ -1,5 +1,6 @@
 """A volume prepared by several processes is the one that a single process prepares, byte by byte."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ import yaml
 
 from sepvox.blockwise import processes as processes_of
 from sepvox.config import load
-from sepvox.errors import InputError
+from sepvox.errors import InputError, StoreError
 from sepvox.layout import Layout
 from sepvox.prepare import prepare as step
 from sepvox.prepare.prepare import prepare
+from sepvox.prepare.volume import open_prepared
 
 LAYOUT = Layout(Path("results/divided"))
 
@@ -80,3 +82,26 @@ def test_a_source_that_changed_in_the_meantime_is_opened_anew(tmp_path):
         np.save(tmp_path / "image.npy", image_of(dtype))
         prepared(tmp_path, 1, {"image": str(tmp_path / "image.npy")})
         assert f'"{np.dtype(dtype).name}"'.encode() in stored(tmp_path)["image.zarr/0/zarr.json"]
+
+
+@pytest.mark.parametrize("store", ["labels", "mask"])
+def test_a_store_that_the_volume_should_have_is_missed_and_made_again(tmp_path, store):
+    prepared(tmp_path, 1, files(tmp_path, np.uint8))
+    before, experiment = stored(tmp_path), load(tmp_path / "experiment.yaml")
+    layout = experiment.layout(tmp_path / "results")
+    shutil.rmtree(getattr(layout, store)("v"))
+    with pytest.raises(StoreError, match=rf"{store}\.zarr: missing; run `sepvox prepare` again"):
+        open_prepared(experiment, layout, "v")
+    prepare(experiment, "v", tmp_path / "results")
+    open_prepared(experiment, layout, "v")
+    assert stored(tmp_path) == before
+
+
+@pytest.mark.parametrize("store", ["labels", "image"])
+def test_a_lost_store_of_a_phantom_is_made_again(tmp_path, store):
+    prepared(tmp_path, 1, {"phantom": {"shape": [36, 44, 52], "seed": 5}})
+    before, experiment = stored(tmp_path), load(tmp_path / "experiment.yaml")
+    shutil.rmtree(getattr(experiment.layout(tmp_path / "results"), store)("v"))
+    prepare(experiment, "v", tmp_path / "results")
+    # What was left of it is kept beside.
+    assert {name: content for name, content in stored(tmp_path).items() if ".stale/" not in name} == before

@@ -21,8 +21,10 @@ from sepvox.ome_zarr import Spec
 from sepvox.prepare.prepare import prepare
 from sepvox.score.choose import choose
 from sepvox.score.score import score_chosen, score_sweep
+from sepvox.segment import agglomerate as agglomerate_step
 from sepvox.segment import fragments, region_graph
 from sepvox.segment import relabel as relabel_step
+from sepvox.segment.watershed import waterz_thresholds
 from sepvox.train.targets import affinities
 from sepvox.world import Geometry
 
@@ -221,6 +223,64 @@ def agglomerate_of(experiment, results):
     from sepvox.segment.agglomerate import agglomerate
 
     agglomerate(experiment, "main", "v", results)
+
+
+def test_fragments_made_anew_while_they_are_agglomerated_are_noticed(run, monkeypatch):
+    folder, results, layout = run
+    before = layout.lookup_tables("main", "v").read_bytes()
+    changed = configured(folder, fragments__seed_distance=1)
+    reduce = agglomerate_step.lookup_tables
+
+    def meanwhile(*arguments):
+        fragments.create(changed, "main", "v", results, restart=True)
+        fragments.fragments_slice(changed, "main", "v", results, Part(0, 1))
+        fragments.finish(changed, "main", "v", results)
+        return reduce(*arguments)
+
+    monkeypatch.setattr(agglomerate_step, "lookup_tables", meanwhile)
+    with says(StoreError, r"fragments\.zarr: made anew meanwhile; run `sepvox agglomerate` again"):
+        agglomerate_of(configured(folder), results)
+    assert layout.lookup_tables("main", "v").read_bytes() == before
+
+
+def masked(folder: Path, size: int, **settings):
+    """The experiment with a mask of the first `size` planes, prepared anew."""
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[:size] = 1
+    np.save(folder / "mask.npy", mask)
+    experiment = configured(folder, **settings)
+    document = yaml.safe_load((folder / "experiment.yaml").read_text())
+    document["volumes"]["v"]["mask"] = "mask.npy"
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(document))
+    experiment = load(folder / "experiment.yaml")
+    prepare(experiment, "v", folder / "results", restart=True)
+    return experiment
+
+
+def test_fragments_of_another_mask_are_stale_and_a_lost_mask_is_missed(run):
+    folder, results, layout = run
+    first = masked(folder, 9)
+    fragments.create(first, "main", "v", results, restart=True)
+    fragments.fragments_slice(first, "main", "v", results, Part(0, 1))
+    fragments.finish(first, "main", "v", results)
+    assert not whole(layout.fragments("main", "v"))[9:].any()
+    other = masked(folder, 14)
+    with says(StoreError, "fragments was not created with these settings"):
+        fragments.fragments_slice(other, "main", "v", results, Part(0, 1))
+    shutil.rmtree(layout.mask("v"))
+    with says(StoreError, r"mask\.zarr: missing"):
+        fragments.create(other, "main", "v", results, restart=True)
+
+
+@pytest.mark.parametrize("by_section", [False, True])
+def test_thresholds_of_waterz_are_those_of_the_affinities_in_the_mask(run, by_section):
+    folder, results, layout = run
+    experiment = masked(folder, 9, fragments__method="waterz", fragments__by_section=by_section)
+    fragments.create(experiment, "main", "v", results, restart=True)
+    seen = whole(layout.affinities("main", "v"))[1 if by_section else 0 : 3, :9]
+    low, high = waterz_thresholds(np.bincount(seen.ravel(), minlength=256))
+    found = json.loads((layout.blocks("fragments", "main", "v") / "thresholds.json").read_text())
+    assert (found["low"], found["high"]) == (low, high)
 
 
 def test_every_flipped_byte_of_a_table_is_found_or_changes_nothing(run):

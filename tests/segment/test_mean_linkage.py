@@ -109,7 +109,7 @@ def test_segmentation_of_float_affinities_is_that_of_waterz_on_the_whole_volume(
     assert len(regions) > len(THRESHOLDS) // 2
 
 
-def test_on_stored_affinities_it_differs_from_waterz_no_more_than_waterz_from_itself():
+def test_on_stored_affinities_it_differs_from_waterz_no_more_than_waterz_from_itself_or_by_three_hundredths_of_a_bit():
     rng = np.random.default_rng(0)
     own_differs, waterz_differs = [], []
     for seed in range(3):

@@ -120,6 +120,8 @@ def _write(experiment: NeuronsExperiment, job: _Job, executor: Executor | None) 
             for store, described in stores.items():
                 ome_zarr.create(store, described)
 
+        if not all(store.exists() for store in stores):
+            step.forget()
         step.create(first, lay_out, restart=True)
         step.run(WHOLE, partial(work, job), executor)
         step.finish(partial(complete, step))
@@ -206,7 +208,7 @@ def _counted(job: _Job, box: Box) -> Accumulator:
     """Statistics of one block of the stored image."""
     sources = job.sources()
     found = Accumulator(sources.image_dtype, sources.stored.size)
-    found.add(ome_zarr.read(ome_zarr.open_level(job.layout.image(job.volume)), box))
+    found.add(ome_zarr.read(ome_zarr.open_level(job.layout.image(job.volume)), box), box.begin)
     return found
 
 

@@ -1,15 +1,19 @@
 """Intensity statistics of a volume, gathered block by block, and the normalisation that networks see.
 
-Integer images of up to 16 bits keep an exact histogram. Other images keep every `stride`-th voxel of each block, so that
-memory stays bounded and the result does not depend on the order of blocks.
+Integer images of up to 16 bits keep an exact histogram. Of other images every `stride`-th voxel along
+each axis is kept, so that memory stays bounded; percentiles do not depend on how the image is cut into blocks.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+# Voxels of an image of a wide type that are kept, about; thin images keep a few times as many.
+SAMPLES = 4_000_000
 PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
 
 
@@ -40,12 +44,13 @@ class Accumulator:
         info = np.iinfo(dtype) if self._exact else None
         self._lowest = int(info.min) if info else 0
         self._histogram = np.zeros(int(info.max) - self._lowest + 1 if info else 0, dtype=np.int64)
-        self._stride = max(1, total // 4_000_000)
+        self._stride = math.ceil((total / SAMPLES) ** (1 / 3))
         self._samples: list[NDArray[np.float64]] = []
         self._count, self._sum, self._squares = 0, 0.0, 0.0
         self._minimum, self._maximum = np.inf, -np.inf
 
-    def add(self, block: NDArray[Any]) -> None:
+    def add(self, block: NDArray[Any], begin: Sequence[int]) -> None:
+        """Add a block (z, y, x) whose first voxel is `begin` of the image."""
         values = block.ravel()
         if self._exact:
             self._histogram += np.bincount(values.astype(np.int64) - self._lowest, minlength=len(self._histogram))
@@ -55,7 +60,9 @@ class Accumulator:
         self._sum += float(wide.sum())
         self._squares += float(np.square(wide).sum())
         self._minimum, self._maximum = min(self._minimum, float(wide.min())), max(self._maximum, float(wide.max()))
-        self._samples.append(wide[:: self._stride].copy())
+        # Voxels of a lattice of the image, so that they are the same however it is cut.
+        taken = tuple(slice(-first % self._stride, None, self._stride) for first in begin)
+        self._samples.append(block[taken].astype(np.float64).ravel())
 
     def merge(self, other: "Accumulator") -> None:
         """Add what another one gathered in other blocks of the same image."""

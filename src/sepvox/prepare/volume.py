@@ -113,11 +113,18 @@ def open_prepared(experiment: NeuronsExperiment, layout: Layout, volume: str) ->
     Raises
     ------
     StoreError
-        As `open_volume`.
+        As `open_volume`, and if labels or a mask that it should have are not there.
     StaleError
         If it was prepared from other files or with other settings. Sources that are gone by now cannot have changed.
     """
     opened = open_volume(layout, volume)
+    settings = experiment.volumes[volume]
+    for store, expected in (
+        (layout.labels(volume), settings.labels or settings.phantom),
+        (layout.mask(volume), settings.mask),
+    ):
+        if expected is not None and not store.exists():
+            raise StoreError(f"{store}: missing; run `sepvox prepare` again")
     try:
         there = all(path.exists() for path in experiment.source_files(volume)) and all(
             is_zarr(storage.place(address)) for address in experiment.source_addresses(volume).values()

@@ -97,8 +97,9 @@ def agglomerate(experiment: NeuronsExperiment, model: str, volume: str, results:
     Raises
     ------
     StoreError
-        If a cell's region graph is missing or damaged.
+        If a cell's region graph is missing or damaged, or was made anew meanwhile.
     """
+    made = tables_fingerprint(experiment, model, volume, results)
     job = region_graph_job(experiment, model, volume, results)
     job.step.check_done()
     columns = CONTACTS if job.settings.backend == "mean" else ("edges", "scores")
@@ -118,13 +119,18 @@ def agglomerate(experiment: NeuronsExperiment, model: str, volume: str, results:
     else:
         edges, scores = (np.concatenate([part[name] for part in parts]) for name in columns)
         tables = lookup_tables(fragments, sizes, edges, scores, thresholds, least)
+    job.step.check_done()
+    if tables_fingerprint(experiment, model, volume, results) != made:
+        raise StoreError(
+            f"{experiment.layout(results).fragments(model, volume)}: made anew meanwhile; run {STEP} again"
+        )
     markers.write_arrays(
         experiment.layout(results).lookup_tables(model, volume),
         fragments=fragments,
         sizes=sizes,
         thresholds=np.array(thresholds),
         **{f"table_{index}": table for index, table in enumerate(tables)},
-        fingerprint=tables_fingerprint(experiment, model, volume, results),
+        fingerprint=made,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sepvox import markers, ome_zarr
 from sepvox.blocks import Box, Lattice, Part, fitting_block, triple
@@ -23,7 +24,7 @@ from sepvox.versions import VERSIONS
 @dataclass(frozen=True)
 class _Job:
     affinities: Place
-    mask: Place
+    mask: Place | None
     store: Place
     spec: Spec
     step: Blockwise
@@ -41,6 +42,7 @@ def _job(experiment: NeuronsExperiment, model: str, volume: str, results: Path) 
     chunk, shard = experiment.prepare.chunk, experiment.prepare.shard
     block = fitting_block("segment.block", experiment.segment.block, [shard, settings.cell], shape)
     spec = Spec(shape, "uint64", ome_zarr.geometry(affinities), chunk, shard, labels=True)
+    mask = None if experiment.volumes[volume].mask is None else layout.mask(volume)
     made = markers.fingerprint(
         "fragments",
         VERSIONS["fragments"],
@@ -49,6 +51,7 @@ def _job(experiment: NeuronsExperiment, model: str, volume: str, results: Path) 
         shard,
         block,
         attributes["fingerprint"],
+        *([] if mask is None else [ome_zarr.attributes(mask)["fingerprint"]]),
     )
     step = Blockwise(
         "fragments",
@@ -57,7 +60,7 @@ def _job(experiment: NeuronsExperiment, model: str, volume: str, results: Path) 
         made,
         layout.blocks("fragments", model, volume),
     )
-    return _Job(affinities, layout.mask(volume), layout.fragments(model, volume), spec, step, settings)
+    return _Job(affinities, mask, layout.fragments(model, volume), spec, step, settings)
 
 
 def check_offsets(path: Place, attributes: dict[str, Any]) -> None:
@@ -82,12 +85,17 @@ def create(experiment: NeuronsExperiment, model: str, volume: str, results: Path
     job.step.create(job.store, lay_out, restart)
 
 
-def _histogram(job: _Job) -> Any:
-    array = ome_zarr.open_level(job.affinities)
+def _histogram(job: _Job) -> NDArray[np.int64]:
+    """How often each value occurs among the affinities that the watershed looks at: in the mask, and by section y and x only."""
+    affinities = ome_zarr.open_level(job.affinities)
+    mask = None if job.mask is None else ome_zarr.open_level(job.mask)
     total = np.zeros(256, np.int64)
     for box in Lattice(job.spec.shape, job.spec.shard):
-        total += np.bincount(ome_zarr.read(array, box, channels=3).ravel(), minlength=256)
-    return total
+        values = ome_zarr.read(affinities, box, channels=3)[1 if job.settings.by_section else 0 :]
+        seen = values if mask is None else values[:, ome_zarr.read(mask, box) != 0]
+        total += np.bincount(seen.ravel(), minlength=256)
+    # Where the mask is empty no threshold is used.
+    return total if total.any() else np.ones(256, np.int64)
 
 
 def fragments_slice(experiment: NeuronsExperiment, model: str, volume: str, results: Path, part: Part) -> None:
@@ -107,7 +115,7 @@ def _block(job: _Job, distribution: tuple[float, float] | None, block: Box) -> N
     """All cells of one block; a top-level function so that it can run in another process."""
     settings = job.settings
     affinities = ome_zarr.open_level(job.affinities)
-    mask = ome_zarr.open_level(job.mask) if job.mask.exists() else None
+    mask = None if job.mask is None else ome_zarr.open_level(job.mask)
     result = np.empty(block.shape, np.uint64)
     whole = Box.of(job.spec.shape)
     for cell in Lattice(job.spec.shape, triple(settings.cell)).within(block):

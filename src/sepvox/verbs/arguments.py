@@ -46,7 +46,10 @@ class Parts:
             return cls(True, WHOLE, True)
         if text in ("create", "finish"):
             return cls(text == "create", None, text == "finish")
-        return cls(False, Part.parse(text), False)
+        try:
+            return cls(False, Part.parse(text), False)
+        except ConfigError as error:
+            raise ConfigError(f"{error}, or `create` or `finish`") from None
 
 
 def slice_of(text: str | None) -> Part:

@@ -127,6 +127,8 @@ def score(
     experiment = load(config)
     if isinstance(experiment, ClassesExperiment):
         _no_volume(experiment, volume)
+        if part == "create":
+            raise ConfigError("--part create: there is nothing to create; give INDEX/COUNT, such as 0/4, or `finish`")
         parts = Parts.parse(part)
         if parts.slice is not None:
             from sepvox.score.class_score import score_subjects
