@@ -206,7 +206,7 @@ def test_a_store_of_other_settings_is_moved_aside_whole_even_when_moving_was_cut
     two.create(store, lambda: store_at(store, 2), restart=True)
     stale = store.with_name("a.zarr.stale")
     assert (value_at(store), value_at(stale)) == (2, 1)
-    assert two.unfinished(Part(0, 1)) == [0, 1, 2]
+    assert two.unfinished(Part(0, 1)).tolist() == [0, 1, 2]
 
     # As a kill leaves it after everything was copied and removing had begun.
     storage.move(store, stale)
