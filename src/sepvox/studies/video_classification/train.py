@@ -109,7 +109,7 @@ def finished_result(study: VideoStudy, unit: str, data: Data, layout: Layout) ->
     path, step = layout.result(unit), f"study video CONFIG --part {unit}"
     found: dict[str, Any] = markers.read_json(path, "accuracy", step=step)
     if not markers.is_done(layout.done(STEP, "units", unit), unit_fingerprint(study, unit, data)):
-        raise StoreError(f"{path}: of other settings or videos; run `sepvox {step}` first")
+        raise StoreError(f"{path}: of other settings or videos; run `sepvox {step} --restart` first")
     return found
 
 

@@ -42,7 +42,7 @@ class Samples:
         for begin in range(0, len(order), size):
             where = torch.from_numpy(order[begin : begin + size]).to(self.labels.device)
             videos = self.videos[where].unsqueeze(1)
-            # Channels last is half as quick again on a CPU. A single channel is in that order already, which torch does
+            # Channels last is quicker on a CPU. A single channel is in that order already, which torch does
             # not see by its strides unless they are made so.
             inputs = torch.empty_like(videos, dtype=torch.float32, memory_format=torch.channels_last_3d)
             yield inputs.copy_(videos).div_(255), self.labels[where]
