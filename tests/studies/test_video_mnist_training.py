@@ -23,7 +23,7 @@ from sepvox.studies.video_mnist.make import make_videos
 from sepvox.studies.video_mnist.settings import VideoMnistStudy, read_study
 from sepvox.studies.video_mnist.store import read_labels
 from sepvox.studies.video_mnist.train import train_unit
-from sepvox.studies.video_mnist.units import Unit, candidate_units, nearest, reported_units
+from sepvox.studies.video_mnist.units import Unit, candidate_units, chosen_at, reported_units
 from sepvox.train import checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "studies"
@@ -250,8 +250,17 @@ def test_the_rate_of_the_best_mean_validation_is_chosen_of_equals_the_smaller():
         best_rate("tt", 20, {0.1: None})
 
 
-def test_a_row_takes_the_rate_that_was_chosen_at_the_nearest_number_of_videos(results):
-    assert [nearest(videos, (10, 40)) for videos in (10, 20, 30, 50, 5000)] == [10, 10, 40, 40, 40]
+def test_rates_are_chosen_at_the_nearest_number_of_videos_with_the_filters_of_the_row():
+    same = study(choose={"videos": [10, 40], "runs": 1}).with_table()
+    assert [chosen_at(same, "tt", videos) for videos in (10, 20, 30, 50, 5000)] == [10, 10, 40, 40, 40]
+    published = same.model_copy(update={"widths": None})
+    # 3D: 12, 22 filters with 10 videos, 18, 28 from 20 on.
+    assert [chosen_at(published, "dense", videos) for videos in (10, 20, 50)] == [10, 40, 40]
+    # 3DTT: 18, 28 filters with 10, 30 and 50 videos, 12, 22 with 20, 40 and 100, 4, 14 with 5000.
+    assert [chosen_at(published, "tt", videos) for videos in (10, 30, 50, 20, 100, 5000)] == [10, 10, 10, 40, 40, 40]
+
+
+def test_a_row_takes_the_rate_that_was_chosen_for_it(results):
     chosen = study(
         rows=[10],
         runs=1,

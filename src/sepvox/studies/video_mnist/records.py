@@ -17,7 +17,7 @@ from sepvox.studies.video_mnist.clips import Split
 from sepvox.studies.video_mnist.make import made_videos
 from sepvox.studies.video_mnist.published import Network
 from sepvox.studies.video_mnist.settings import TableSettings, VideoMnistStudy
-from sepvox.studies.video_mnist.units import Unit, candidate_units, nearest
+from sepvox.studies.video_mnist.units import Unit, candidate_units, chosen_at
 from sepvox.versions import VERSIONS
 
 TRAIN = "video-mnist-train"
@@ -65,7 +65,7 @@ class Records:
             return unit.rate
         if len(rates) == 1:
             return rates[0]
-        count = nearest(unit.videos, self.table.train.choose.videos)
+        count = chosen_at(self.table, unit.network, unit.videos)
         return float(self._chosen[unit.network][str(count)])
 
     @cached_property

@@ -65,7 +65,8 @@ class ChooseSettings(Settings):
     """Trainings by which learning rates are chosen; no reported run is one of them."""
 
     videos: Rows = Field(
-        (20,), description="Numbers of training videos to choose at; a row takes the rate of the nearest, by ratio."
+        (20,),
+        description="Numbers of training videos to choose at; a row takes the rate of the nearest, by ratio, at which the network has its filters, or of the nearest.",
     )
     runs: Runs = Field(2, description="Trainings per candidate and number of videos.")
 

@@ -73,9 +73,15 @@ def candidate_units(table: TableSettings) -> list[Unit]:
     ]
 
 
-def nearest(videos: int, counts: tuple[int, ...]) -> int:
-    """Which of the numbers of videos is nearest to one by ratio; of two as near the smaller."""
-    return min(counts, key=lambda count: (abs(log(count / videos)), count))
+def chosen_at(table: TableSettings, network: Network, videos: int) -> int:
+    """Number of videos at which the learning rate of a network in a row is chosen.
+
+    The nearest by ratio, of two as near the smaller, of those at which the network has the row's filters; of all where it
+    has them at none: how large a rate a network stands goes by its width.
+    """
+    counts = table.train.choose.videos
+    as_wide = [count for count in counts if table.filters(network, count) == table.filters(network, videos)]
+    return min(as_wide or counts, key=lambda count: (abs(log(count / videos)), count))
 
 
 def find_unit(table: TableSettings, network: Network, videos: int, run: int, rate: float | None) -> Unit:
