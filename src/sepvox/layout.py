@@ -172,6 +172,9 @@ class Layout:
     def comparison(self) -> Path:
         return self.root / "report" / "comparison.csv"
 
+    def comparison_marker(self) -> Path:
+        return self.comparison().with_suffix(".json")
+
     def figures(self) -> Path:
         return self.root / "report" / "figures"
 

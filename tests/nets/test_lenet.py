@@ -31,7 +31,7 @@ def _described(name):
 
 
 @pytest.mark.parametrize(("name", "total"), TOTALS.items())
-def test_parameters_are_the_published_total(name, total):
+def test_parameters_are_the_total_that_is_published_or_follows_from_the_architecture(name, total):
     network = build_lenet5(classifier(name))
     assert sum(parameter.numel() for parameter in network.parameters()) == total
     described = _described(name)

@@ -58,6 +58,13 @@ def test_streams_yield_their_share_when_concatenated_and_all_channels_when_summe
     torch.testing.assert_close(result, expected)
 
 
+@pytest.mark.parametrize("merge", ["concat", "sum"])
+def test_merged_streams_keep_the_memory_layout_of_the_image(merge):
+    block = PmSC(6, 12, 3, 1, merge, style=Style())
+    image = torch.randn(2, 6, 5, 5, 5).to(memory_format=torch.channels_last_3d)
+    assert block(image).is_contiguous(memory_format=torch.channels_last_3d)
+
+
 def test_linear_streams_have_one_activation_and_one_bias_after_a_sum():
     block = PmSC(6, 12, 3, 1, "sum", style=Style(), linear=True)
     assert [each.bias is not None for each in block.modules() if isinstance(each, nn.Conv3d)] == [False, True] + [

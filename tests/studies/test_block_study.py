@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from sepvox.errors import ConfigError, StoreError
+from sepvox import markers
+from sepvox.errors import ConfigError, StaleError, StoreError
 from sepvox.nets.settings import NetworkSettings
+from sepvox.report.comparison import comparison_fingerprint
 from sepvox.studies.blocks import speed
 from sepvox.studies.blocks.settings import read_study
 from sepvox.studies.blocks.study import compare_blocks
@@ -45,6 +47,7 @@ def compare(
     path.parent.mkdir(parents=True)
     lines = [f"{name},{size},1,{models},60,2,1000,{mean},{sd},9,9" for name, (size, mean, sd) in rows.items()]
     path.write_text("\n".join([f"{HEADER}{title} mean,{title} sd,other mean,other sd", *lines]) + "\n")
+    markers.mark(path.with_suffix(".json"), comparison_fingerprint(chosen))
     text = compare_blocks(chosen, folder / "results", timed)
     assert path.with_name("findings.txt").read_text() == text
     return text, json.loads(path.with_name("findings.json").read_text())
@@ -57,6 +60,8 @@ def test_less_variation_of_information_is_better(tmp_path):
     assert (p2["better"], p2["smaller"], p2["decided"]) == (pytest.approx(0.2), pytest.approx(0.5), True)
     # Means 0.2 apart, standard deviations of 0.01, two seeds each: t = 20, two degrees of freedom.
     assert p2["p"] == pytest.approx(0.00249, rel=0.01)
+    # The lower of two.
+    assert p2["corrected"] == pytest.approx(2 * p2["p"])
     assert (tt["better"], tt["decided"]) == (pytest.approx(-0.1), False)
     assert [one["network"]["seconds_per_million"] for one in found["others"]] == [2.0, 4.0]
     assert "p2: 50% smaller, and 20.0% better." in text
@@ -89,6 +94,28 @@ def test_one_seed_decides_nothing(tmp_path):
     assert "Scores are of one seed, from which nothing is decided." in text
     assert "p2: 50% smaller, and 125.0% better in one seed." in text
     assert "tt: 40% smaller, and 75.0% worse in one seed." in text
+
+
+def test_seeds_that_do_not_differ_decide_nothing(tmp_path):
+    rows = {"dense": (1000, "1.0", "0.0"), "p2": (500, "0.8", "0.0"), "tt": (600, "1.1", "0.2")}
+    text, found = compare(tmp_path, "VI sum", rows, "neurons")
+    assert [one["decided"] for one in found["others"]] == [False, False]
+    assert found["others"][0]["p"] is None
+    assert "p2: 50% smaller, and 20.0% better in seeds that do not differ." in text
+
+
+def test_a_comparison_of_other_settings_is_refused(tmp_path):
+    compare(
+        tmp_path,
+        "VI sum",
+        {"dense": (1000, "1.0", "0.01"), "p2": (500, "0.8", "0.01"), "tt": (600, "1.1", "0.2")},
+        "neurons",
+    )
+    longer = study(tmp_path).model_copy(update={"seeds": (0, 1, 2)})
+    with pytest.raises(
+        StaleError, match=r"comparison\.csv: is of other settings than the experiment has; run it again"
+    ):
+        compare_blocks(longer, tmp_path / "results", timed)
 
 
 def test_a_pass_is_timed_by_the_voxels_that_it_yields(monkeypatch):

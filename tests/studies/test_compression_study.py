@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from sepvox import markers
 from sepvox.config import load
-from sepvox.errors import ConfigError, InputError, StoreError
+from sepvox.errors import ConfigError, InputError, StaleError, StoreError
 from sepvox.nets import weights
 from sepvox.nets.build import build
 from sepvox.nets.describe import describe
 from sepvox.nets.model_config import read_network, write_model_config
+from sepvox.report.comparison import comparison_fingerprint
 from sepvox.studies.compression.settings import dense_experiment, read_study, stage_config
 from sepvox.studies.compression.study import prepare_stages, tabulate
 
@@ -68,13 +70,15 @@ def test_the_table_has_a_row_per_network(study, tmp_path):
     results = tmp_path / "results"
     prepare_stages(study, results)
     for stage, names in (("applied", ("dense", "compressed")), ("trained", ("fine-tuned", "scratch"))):
-        path = load(stage_config(study, results, stage)).layout(results).comparison()
-        with pytest.raises(StoreError, match="run the stage first"):
+        experiment = load(stage_config(study, results, stage))
+        path = experiment.layout(results).comparison()
+        with pytest.raises(StoreError, match="run the experiment first"):
             tabulate(study, results)
         path.parent.mkdir(parents=True)
         rows = [f"{name},1200,35.5,1,,2.25,100,0.51234,\n" for name in names]
         head = "network,parameters,macs_per_voxel,models,training_seconds,prediction_seconds,voxels,VI mean,VI sd\n"
         path.write_text(head + "".join(rows))
+        markers.mark(path.with_suffix(".json"), comparison_fingerprint(experiment))
     folder = load(tmp_path / "whole.yaml").model_directory(results, "main")
     (folder / "metrics.jsonl").write_text('{"iteration": 30, "patches_per_second": 0.5}\n')
     write_model_config(
@@ -91,6 +95,10 @@ def test_the_table_has_a_row_per_network(study, tmp_path):
     # 30 steps of half a patch per second; the scratch network has no time of its own here.
     assert text.splitlines()[1].split() == ["dense", "1,200", "35.5", "60", "2.25", "0.5123"]
     assert text.splitlines()[4].split() == ["scratch", "1,200", "35.5", "-", "2.25", "0.5123"]
+    with pytest.raises(StaleError, match=r"compressed: not the dense network as this study compresses it"):
+        tabulate(study.model_copy(update={"share": 0.7}), results)
+    with pytest.raises(StaleError, match=r"trained\.yaml: not the experiment that this study makes"):
+        tabulate(study.model_copy(update={"iterations": 11}), results)
 
 
 def test_a_network_that_is_not_dense_or_not_trained_is_refused(study, tmp_path):

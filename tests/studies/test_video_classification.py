@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 from tests.workflow.runs import REPOSITORY, planned
 
 from sepvox.cli import main
@@ -29,7 +30,7 @@ from sepvox.studies.video_classification.clips import (
     judged_batches,
     training_batches,
 )
-from sepvox.studies.video_classification.folder import divide, look_through
+from sepvox.studies.video_classification.folder import divide, folder_fingerprint, look_through
 from sepvox.studies.video_classification.reader import count_frames, read_frames
 from sepvox.studies.video_classification.settings import (
     ClipSettings,
@@ -158,6 +159,31 @@ def test_division_depends_on_the_seed_alone_and_keeps_the_shares():
     assert splits != divide(found, settings.model_copy(update={"seed": 1}))
     for videos in found.values():
         assert [[splits[video] for video in videos].count(s) for s in ("train", "validation", "test")] == [63, 7, 30]
+
+
+def test_cuts_of_one_recording_are_in_one_split():
+    found = {name: [f"{name}/v_{name}_g{g:02}_c{c:02}.avi" for g in range(20) for c in range(5)] for name in ("a", "b")}
+    settings = FolderSettings(path="", test_share=0.3, validation_share=0.1, recording="_g[0-9]+_")
+    splits = divide(found, settings)
+    for videos in found.values():
+        assert [[splits[video] for video in videos].count(s) for s in ("train", "validation", "test")] == [60, 10, 30]
+        for first in range(0, 100, 5):
+            assert len({splits[video] for video in videos[first : first + 5]}) == 1
+    apart = divide(found, settings.model_copy(update={"recording": None}))
+    assert any(len({apart[video] for video in found["a"][first : first + 5]}) > 1 for first in range(0, 100, 5))
+    with pytest.raises(InputError, match=r"folder\.recording: _h is nowhere in a/v_a_g00_c00\.avi"):
+        divide(found, settings.model_copy(update={"recording": "_h"}))
+    with pytest.raises(ValidationError, match=r"recording\n.*\(: is no regular expression"):
+        FolderSettings(path="", recording="(")
+
+
+def test_a_frame_that_was_exchanged_makes_it_another_folder(folder):
+    settings = FolderSettings(path=str(folder))
+    before = folder_fingerprint(settings)
+    assert folder_fingerprint(settings) == before
+    frame = folder / "run/clip3/frame7.png"
+    frame.write_bytes((folder / "run/clip3/frame8.png").read_bytes())
+    assert folder_fingerprint(settings) != before
 
 
 def test_listed_videos_are_tested_and_no_others(folder, tmp_path):

@@ -194,11 +194,12 @@ def test_the_rate_is_lowered_where_validation_does_not_rise(results):
     assert rates == [1e-12, 1e-12, 1e-12, 0.5e-12, 0.5e-12, 0.25e-12]
 
 
-def test_a_training_may_end_where_validation_no_longer_rises(results):
-    chosen = study(validate_every=1, stop_after=2, learning_rates={"dense": [1e-12]})
+@pytest.mark.parametrize(("every", "after", "epochs"), [(1, 2, [0, 1, 2]), (3, 1, [0, 3]), (2, 3, [0, 2, 4])])
+def test_a_training_may_end_where_validation_no_longer_rises(results, every, after, epochs):
+    chosen = study(validate_every=every, stop_after=after, learning_rates={"dense": [1e-12]})
     unit = Unit("dense", 20, 0)
     train(chosen, unit, results)
-    assert [line["epoch"] for line in metrics(results, unit)] == [0, 1, 2]
+    assert [line["epoch"] for line in metrics(results, unit)] == epochs
 
 
 def test_what_was_best_before_a_training_diverged_stands_and_is_said(results):

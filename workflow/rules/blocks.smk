@@ -13,7 +13,7 @@ STUDY_RESULTS["study_blocks"] = f"Findings:       {BLOCKS_LAYOUT.study('findings
 
 rule study_blocks:
     input:
-        lambda wildcards: sources(BLOCKS, "blocks"),
+        lambda wildcards: sources(BLOCKS, study_file("blocks")),
     output:
         BLOCKS_LAYOUT.study("findings.txt"),
         BLOCKS_LAYOUT.study("findings.json"),

@@ -6,13 +6,21 @@ Three workflows one after the other: the dense experiment, and the two that `sep
 from sepvox.studies.compression.settings import read_study, stage_config
 
 COMPRESSION = study_settings("compression", read_study)
+COMPRESSION_DENSE = read_or_refuse(load, COMPRESSION.dense)
 COMPRESSION_LAYOUT = Layout(RESULTS / COMPRESSION.experiment)
 STUDY_RESULTS["study_compression"] = f"Table:          {COMPRESSION_LAYOUT.study('table.csv')}"
 
 
+def dense_sources():
+    """What the results come from. Where the dense experiment is that of the study of blocks, that study runs before."""
+    if Path(COMPRESSION.dense).resolve() == study_file("blocks").resolve():
+        return [BLOCKS_LAYOUT.study("findings.json")]
+    return sources(COMPRESSION_DENSE, COMPRESSION.dense)
+
+
 rule study_compression:
     input:
-        [layout.report()] if is_the_experiment(COMPRESSION.dense) else [],
+        lambda wildcards: dense_sources(),
     output:
         COMPRESSION_LAYOUT.study("table.csv"),
     log:
@@ -29,7 +37,7 @@ rule study_compression:
         applied=nested_workflow(stage_config(COMPRESSION, RESULTS, "applied")),
         trained=nested_workflow(stage_config(COMPRESSION, RESULTS, "trained")),
         settings=settings(COMPRESSION),
-        dense_settings=settings(read_or_refuse(load, COMPRESSION.dense)),
+        dense_settings=settings(COMPRESSION_DENSE),
         versions=VERSIONS,
     shell:
         "({params.dense} sepvox study compression {params.study} &&"

@@ -45,10 +45,10 @@ def study_arguments(name):
     return lambda wildcards, output: shlex.join([str(study_file(name)), "--results", str(RESULTS)])
 
 
-def sources(study, name):
-    """What the results of a study that is an experiment come from: its data, or, where the workflow is of it, its comparison."""
-    if is_the_experiment(study_file(name)):
-        return [layout.comparison()]
+def sources(study, config):
+    """What the results of a study's experiment come from: its data, or, where the workflow is of it, its report."""
+    if is_the_experiment(config):
+        return [layout.report()]
     if isinstance(study, NeuronsExperiment):
         return [file for volume in study.volumes for file in study.source_files(volume)]
     scans = [(*person.images.values(), person.labels) for person in study.people.values()]

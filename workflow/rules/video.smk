@@ -25,6 +25,7 @@ rule video_videos:
     params:
         study=study_arguments("video"),
         sources=settings(VIDEO, include={"mnist", "folder"}, exclude={"mnist": {"processes"}, "folder": {"processes"}}),
+        files=video_files,
         versions=[VERSIONS["video"], VERSIONS["video-mnist"]],
     shell:
         "sepvox study video {params.study} --part videos --restart > {log:q} 2>&1"

@@ -2,7 +2,7 @@
 
 from sepvox.studies.video_mnist.clips import SPLITS
 from sepvox.studies.video_mnist.settings import read_study
-from sepvox.studies.video_mnist.units import candidate_units, reported_units
+from sepvox.studies.video_mnist.units import candidate_units, chosen_at, reported_units
 
 VIDEO_MNIST = study_settings("video-mnist", read_study)
 try:
@@ -35,6 +35,7 @@ def unit_settings(wildcards):
     return {
         "network": unit.classifier(VIDEO_MNIST_TABLE).name,
         "rates": train.rates(unit.network) if unit.rate is None else [unit.rate],
+        "chosen_at": chosen_at(VIDEO_MNIST_TABLE, unit.network, unit.videos) if chosen_rates(wildcards) else None,
         "train": settings(train, exclude=train.free),
         "test": (test.videos, unit.run < test.whole_runs) if unit.rate is None else None,
     }

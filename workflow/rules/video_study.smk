@@ -1,5 +1,7 @@
 """The study of video classification as the rules see it: its trainings, and what each of them depends on."""
 
+from sepvox.errors import InputError
+from sepvox.studies.video_classification.folder import folder_fingerprint
 from sepvox.studies.video_classification.settings import read_study
 
 VIDEO = study_settings("video", read_study)
@@ -10,13 +12,17 @@ STUDY_RESULTS["study_video"] = (
 
 
 def video_sources(wildcards):
-    """What the videos come from. A folder is newer once something was added to it or taken away; what is missing is told by the step."""
-    if VIDEO.folder is None:
-        files = [VIDEO.mnist.images]
-    else:
-        folder = Path(VIDEO.folder.path)
-        files = [VIDEO.folder.test_list, *(path for path in sorted(folder.glob("[!.]*")) if path.is_dir())]
-    return [str(path) for path in files if path is not None and Path(path).exists()]
+    """The file that the digits or the list of test videos are in; one that is missing is told by the step."""
+    file = VIDEO.mnist.images if VIDEO.folder is None else VIDEO.folder.test_list
+    return [file] if file is not None and Path(file).exists() else []
+
+
+def video_files(wildcards):
+    """What the videos of a folder are known by; what is wrong with it is told by the step."""
+    try:
+        return None if VIDEO.folder is None else folder_fingerprint(VIDEO.folder)
+    except InputError:
+        return None
 
 
 def video_unit_settings(wildcards):

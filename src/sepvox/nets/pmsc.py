@@ -8,6 +8,7 @@ After each convolution come normalisation and LeakyReLU. In *linear* streams the
 with n = 1, summed, computes what a dense convolution with the sum of the streams' kernels does, and the LeakyReLU behind it.
 """
 
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -81,7 +82,8 @@ class PmSC(nn.Module):
         return result
 
     def _merged(self, results: list[Tensor]) -> Tensor:
-        return torch.cat(results, dim=1) if self.merge == "concat" else torch.stack(results).sum(dim=0)
+        # The sum of a stack would be laid out channel by channel, and every convolution behind it lay it out anew.
+        return torch.cat(results, dim=1) if self.merge == "concat" else reduce(torch.add, results)
 
     def _share_variance(self, count: int) -> None:
         """Make the sum of `count` independent streams vary as much as a single one would, before any training."""

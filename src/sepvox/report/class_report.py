@@ -26,7 +26,7 @@ from sepvox.report.classes_charts import draw_boxes, draw_trainings
 from sepvox.report.classes_overlay import Row, draw_overlays, read_views
 from sepvox.report.classes_scores import Pool, Record, best_median_worst, pooled, read_pools, second_look
 from sepvox.report.classes_tables import KEYS, over_models
-from sepvox.report.comparison import Score, comparison_csv, comparison_table, contender, draw_comparison
+from sepvox.report.comparison import Score, comparison_table, contender, draw_comparison, write_comparison
 from sepvox.report.curves import read_metrics
 from sepvox.report.machine import hardware, versions
 from sepvox.report.page import Section
@@ -175,8 +175,7 @@ def _comparison(
         voxels = sum(prod(open_subject(layout, name, experiment.classes).shape) for name in names) // len(models)
         scores = [Score(title, digits, over_models(own[entry], key)) for key, title, digits in KEYS]
         contenders.append(contender(experiment, results, entry, models, network, costs, voxels, scores))
-    with markers.replacing(layout.comparison()) as temporary:
-        temporary.write_text(comparison_csv(contenders), encoding="utf-8")
+    write_comparison(experiment, results, contenders)
     body = page.paragraph(
         "Means ± standard deviation over the models of a network (seeds and folds), each of them its mean over subjects and, "
         "in the first table, classes. Times are those of one model, of training without start and validation; voxels are those of "

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from sepvox import markers
+from sepvox.errors import StaleError, StoreError
 from sepvox.experiments.base import Experiment
 from sepvox.nets.describe import Description
 from sepvox.report.curves import read_metrics
@@ -24,6 +25,7 @@ from sepvox.report.page import Column, table
 from sepvox.report.tables import duration
 from sepvox.report.timing import Cost
 from sepvox.spread import Spread, spread
+from sepvox.versions import VERSIONS
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def comparison_table(contenders: Sequence[Contender], best: Literal["highest", "
     return table([Column("network"), *(Column(title, True) for title in titles)], rows, strong=strong)
 
 
-def comparison_csv(contenders: Sequence[Contender]) -> str:
+def _as_csv(contenders: Sequence[Contender]) -> str:
     """What the table shows, unrounded: one row per contender, a mean and an sd for every score."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
@@ -156,6 +158,42 @@ def comparison_csv(contenders: Sequence[Contender]) -> str:
         size = [one.network.parameters, one.network.macs_per_output_voxel, one.models]
         lines.writerow([one.name, *size, one.training_seconds, one.prediction_seconds, one.voxels, *found])
     return text.getvalue()
+
+
+def write_comparison(experiment: Experiment, results: Path, contenders: Sequence[Contender]) -> None:
+    """Write report/comparison.csv, and beside it of which settings it is."""
+    layout = experiment.layout(results)
+    layout.comparison_marker().unlink(missing_ok=True)
+    with markers.replacing(layout.comparison()) as temporary:
+        temporary.write_text(_as_csv(contenders), encoding="utf-8")
+    markers.mark(layout.comparison_marker(), comparison_fingerprint(experiment))
+
+
+def read_comparison(experiment: Experiment, results: Path) -> dict[str, dict[str, str]]:
+    """Rows of report/comparison.csv by network, their cells by title.
+
+    Raises
+    ------
+    StoreError
+        If it was not written.
+    StaleError
+        If it is of other settings.
+    """
+    layout = experiment.layout(results)
+    path = layout.comparison()
+    if not path.is_file():
+        raise StoreError(f"{path}: missing; run the experiment first: snakemake --cores N --configfile CONFIG")
+    if not markers.is_done(layout.comparison_marker(), comparison_fingerprint(experiment)):
+        raise StaleError(
+            f"{path}: is of other settings than the experiment has; run it again: snakemake --cores N --configfile CONFIG"
+        )
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["network"]: row for row in csv.DictReader(file)}
+
+
+def comparison_fingerprint(experiment: Experiment) -> str:
+    """Of the settings that a comparison is of."""
+    return markers.fingerprint("comparison", VERSIONS["report"], experiment.model_dump(mode="json"))
 
 
 def draw_comparison(contenders: Sequence[Contender]) -> Any:

@@ -19,7 +19,7 @@ from sepvox.nets.describe import Description, describe
 from sepvox.nets.model_config import resolved
 from sepvox.prepare.volume import open_volume
 from sepvox.report import figures, page, tables
-from sepvox.report.comparison import Score, comparison_csv, comparison_table, contender, draw_comparison
+from sepvox.report.comparison import Score, comparison_table, contender, draw_comparison, write_comparison
 from sepvox.report.curves import draw_training, draw_voi, read_metrics
 from sepvox.report.errors_figure import draw_errors, largest_errors, read_error_views
 from sepvox.report.machine import hardware, versions
@@ -179,8 +179,7 @@ def _comparison(experiment: NeuronsExperiment, results: Path, models: list[_Mode
         )
         names = [model.name for model in own]
         contenders.append(contender(experiment, results, entry, names, own[0].network, costs, voxels, scores))
-    with markers.replacing(layout.comparison()) as temporary:
-        temporary.write_text(comparison_csv(contenders), encoding="utf-8")
+    write_comparison(experiment, results, contenders)
     scored_on = f", each of them its mean over {', '.join(judged)} at its chosen threshold" if judged else ""
     body = page.paragraph(
         f"Means ± standard deviation over the models of a network (seeds){scored_on}. Times are those of one model, of training without start and validation."

@@ -6,7 +6,6 @@ that the comparison ranks by against the dense network's, VI of neurons and Dice
 of parameters. A difference is *decided* where Welch's t-test over seeds has p < 0.05; from one seed nothing is.
 """
 
-import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,11 +18,12 @@ from sepvox.errors import StoreError
 from sepvox.experiments.base import Experiment
 from sepvox.experiments.neurons import NeuronsExperiment
 from sepvox.nets.model_config import resolved
+from sepvox.report.comparison import read_comparison
+from sepvox.studies.significance import holm, significant
 from sepvox.text_table import text_table
 
 PUBLISHED_BETTER = 0.14
 PUBLISHED_SMALLER = 0.40
-LEVEL = 0.05
 
 # Seconds of a forward pass per million voxels, by the network's name.
 Speeds = Mapping[str, float]
@@ -68,17 +68,21 @@ class Against:
     smaller : float
         Relative change of the number of parameters, positive where there are fewer.
     p : float or None
-        Of Welch's two-sided t-test that both networks score the same, over seeds; None where one has a single seed.
+        Of Welch's two-sided t-test that both networks score the same, over seeds; None where one has a single seed, or
+        neither differs between seeds.
+    corrected : float or None
+        It after Holm's correction for all networks that are compared.
     """
 
     network: Network
     better: float | None
     smaller: float
     p: float | None
+    corrected: float | None
 
     @property
     def decided(self) -> bool:
-        return self.p is not None and self.p < LEVEL
+        return significant(self.corrected)
 
     @property
     def confirms(self) -> bool:
@@ -99,17 +103,21 @@ def compare_blocks(experiment: Experiment, results: Path, time: Time) -> str:
     ------
     StoreError
         If its comparison was not written, or lacks scores.
+    StaleError
+        If it is of other settings.
     """
     layout = experiment.layout(results)
     title, networks = _read(experiment, results, time)
     dense = next(network for network in networks if network.block == "dense")
     lower = isinstance(experiment, NeuronsExperiment)
-    found = [_against(network, dense, lower) for network in networks if network is not dense]
+    others = [network for network in networks if network is not dense]
+    corrected = holm([_welch(network, dense) for network in others])
+    found = [_against(network, dense, lower, p) for network, p in zip(others, corrected, strict=True)]
     text = "\n".join([_table(dense, found, title), "", *_claim(dense, found)]) + "\n"
     with markers.replacing(layout.study("findings.txt")) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    others = [{**asdict(one), "decided": one.decided, "confirms": one.confirms} for one in found]
-    record = {"score": title, "dense": asdict(dense), "others": others}
+    compared = [{**asdict(one), "decided": one.decided, "confirms": one.confirms} for one in found]
+    record = {"score": title, "dense": asdict(dense), "others": compared}
     markers.write_json(layout.study("findings.json"), record)
     return text
 
@@ -117,35 +125,30 @@ def compare_blocks(experiment: Experiment, results: Path, time: Time) -> str:
 def _read(experiment: Experiment, results: Path, time: Time) -> tuple[str, list[Network]]:
     """The title of the score that networks are ranked by, which comes first, and all networks."""
     path = experiment.layout(results).comparison()
-    if not path.is_file():
-        raise StoreError(f"{path}: missing; run the experiment first: snakemake --cores N --configfile CONFIG")
-    with path.open(newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
-        rows = list(table)
-    means = [name for name in table.fieldnames or () if name.endswith(" mean")]
+    rows = read_comparison(experiment, results)
     blocks = {run.entry: resolved(experiment.variant(model).network).block for model, run in experiment.runs().items()}
-    if not means or {row["network"] for row in rows} != set(blocks):
-        raise StoreError(f"{path}: is not of this experiment; run the experiment again")
+    means = [name for name in next(iter(rows.values()), {}) if name.endswith(" mean")]
+    if not means or rows.keys() != blocks.keys():
+        raise StoreError(f"{path}: has not the networks of the experiment; remove it and run the experiment again")
     title = means[0].removesuffix(" mean")
-    for row in rows:
+    for name, row in rows.items():
         if not row[means[0]]:
-            raise StoreError(f"{path}: {row['network']} has no {title}; give the experiment something to test on")
+            raise StoreError(f"{path}: {name} has no {title}; give the experiment something to test on")
     speeds = time(experiment, results)
-    found = []
-    for row in rows:
-        found.append(
-            Network(
-                name=row["network"],
-                block=blocks[row["network"]],
-                parameters=int(row["parameters"]),
-                macs=float(row["macs_per_voxel"]),
-                models=int(row["models"]),
-                training_seconds=_number(row["training_seconds"]),
-                seconds_per_million=speeds[row["network"]],
-                mean=float(row[means[0]]),
-                sd=_number(row[f"{title} sd"]),
-            )
+    found = [
+        Network(
+            name=name,
+            block=blocks[name],
+            parameters=int(row["parameters"]),
+            macs=float(row["macs_per_voxel"]),
+            models=int(row["models"]),
+            training_seconds=_number(row["training_seconds"]),
+            seconds_per_million=speeds[name],
+            mean=float(row[means[0]]),
+            sd=_number(row[f"{title} sd"]),
         )
+        for name, row in rows.items()
+    ]
     return title, found
 
 
@@ -153,21 +156,20 @@ def _number(cell: str) -> float | None:
     return float(cell) if cell else None
 
 
-def _against(network: Network, dense: Network, lower: bool) -> Against:
+def _against(network: Network, dense: Network, lower: bool, corrected: float | None) -> Against:
     gain = (dense.mean - network.mean) if lower else (network.mean - dense.mean)
     return Against(
         network=network,
         better=gain / dense.mean if dense.mean else None,
         smaller=1 - network.parameters / dense.parameters,
         p=_welch(network, dense),
+        corrected=corrected,
     )
 
 
 def _welch(one: Network, other: Network) -> float | None:
-    if one.sd is None or other.sd is None:
+    if one.sd is None or other.sd is None or one.sd == other.sd == 0:
         return None
-    if one.sd == other.sd == 0:
-        return float(one.mean == other.mean)
     samples = (one.mean, one.sd, one.models), (other.mean, other.sd, other.models)
     p = float(ttest_ind_from_stats(*samples[0], *samples[1], equal_var=False).pvalue)
     return None if math.isnan(p) else p
@@ -184,11 +186,13 @@ def _table(dense: Network, found: Sequence[Against], title: str) -> str:
         title,
         "better",
         "p",
+        "p, Holm",
     )
-    rows = [_row(dense, "", "", "")]
+    rows = [_row(dense, "", "", "", "")]
     for one in found:
         better = "-" if one.better is None else f"{one.better:+.1%}"
-        rows.append(_row(one.network, f"{one.smaller:.1%}", better, "-" if one.p is None else f"{one.p:.2g}"))
+        ps = ["-" if p is None else f"{p:.2g}" for p in (one.p, one.corrected)]
+        rows.append(_row(one.network, f"{one.smaller:.1%}", better, *ps))
     return text_table(header, rows)
 
 
@@ -206,7 +210,7 @@ def _claim(dense: Network, found: Sequence[Against]) -> list[str]:
     scores = (
         "Scores are of one seed, from which nothing is decided"
         if dense.models == 1
-        else f"Scores are means ± standard deviations over {dense.models} seeds, p is that of Welch's t-test against the dense network"
+        else f"Scores are means ± standard deviations over {dense.models} seeds, p is that of Welch's t-test against the dense network, alone and after Holm's correction for all that are compared with it"
     )
     return [
         f"{scores}. A pass is timed without halo, start and storage.",
@@ -222,4 +226,6 @@ def _verdict(one: Against) -> str:
     if one.p is not None and not one.decided:
         return f"{size}, and not to be told from the dense network."
     score = f"{size}, and {abs(one.better):.1%} {'better' if one.better >= 0 else 'worse'}"
-    return f"{score} in one seed." if one.p is None else f"{score}."
+    if one.p is None:
+        return f"{score} in {'one seed' if one.network.models == 1 else 'seeds that do not differ'}."
+    return f"{score}."

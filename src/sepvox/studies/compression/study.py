@@ -17,12 +17,12 @@ import yaml
 from sepvox import markers
 from sepvox.compress import WEIGHTS, compress, find_weights, is_compressed
 from sepvox.config import load_neurons
-from sepvox.errors import StoreError
+from sepvox.errors import StaleError
 from sepvox.layout import Layout
 from sepvox.nets.compress import Budget
 from sepvox.nets.model_config import read_network
 from sepvox.nets.settings import NeuronNetworkSettings
-from sepvox.report.comparison import logged_seconds
+from sepvox.report.comparison import logged_seconds, read_comparison
 from sepvox.studies.compression.settings import CompressionStudy, dense_experiment, stage_config
 from sepvox.text_table import text_table
 
@@ -39,25 +39,34 @@ def prepare_stages(study: CompressionStudy, results: Path) -> None:
     InputError
         If the dense network is not trained.
     """
-    experiment, first = dense_experiment(study)
-    train = experiment.variant(first).train
-    assert train is not None, "read_study has refused it"
-    source = find_weights(Path(study.dense), first, results)
-    folder = Layout(results / study.experiment).root / "compressed"
+    first = dense_experiment(study)[1]
+    source, folder = find_weights(Path(study.dense), first, results), _compressed(study, results)
     budget = Budget(None, study.share)
     # Weights written anew would be taken for changed ones by the workflows that follow.
     if not is_compressed(source, folder, budget, study.streams):
         compress(source, folder, budget, study.streams, overwrite=True)
-    common = experiment.model_dump(mode="json", exclude={"network", "models", "seeds", "train"}, exclude_unset=True)
-    applied, trained = _models(study, train.iterations, source, folder)
-    for stage, own in (
-        ("applied", {"models": applied}),
-        ("trained", {"models": trained, "train": train.model_dump(mode="json", exclude_unset=True)}),
-    ):
-        document = common | {"experiment": f"{study.experiment}-{stage}"} | own
+    for stage, text in _stages(study, results).items():
         with markers.replacing(stage_config(study, results, stage)) as temporary:
-            # Paths in it were expanded already.
-            temporary.write_text(yaml.safe_dump(document, sort_keys=False).replace("$", "$$"), encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _stages(study: CompressionStudy, results: Path) -> dict[str, str]:
+    """The configuration of each stage."""
+    experiment, first = dense_experiment(study)
+    train = experiment.variant(first).train
+    assert train is not None, "read_study has refused it"
+    common = experiment.model_dump(mode="json", exclude={"network", "models", "seeds", "train"}, exclude_unset=True)
+    source, folder = find_weights(Path(study.dense), first, results), _compressed(study, results)
+    applied, trained = _models(study, train.iterations, source, folder)
+    own = {"applied": {"models": applied}}
+    own["trained"] = {"models": trained, "train": train.model_dump(mode="json", exclude_unset=True)}
+    documents = {stage: common | {"experiment": f"{study.experiment}-{stage}"} | own[stage] for stage in STAGES}
+    # Paths in it were expanded already.
+    return {stage: yaml.safe_dump(found, sort_keys=False).replace("$", "$$") for stage, found in documents.items()}
+
+
+def _compressed(study: CompressionStudy, results: Path) -> Path:
+    return Layout(results / study.experiment).root / "compressed"
 
 
 def _models(
@@ -87,15 +96,20 @@ def tabulate(study: CompressionStudy, results: Path) -> str:
     ------
     StoreError
         If a stage was not run.
+    StaleError
+        If one was run with other settings, or of another dense network.
     """
+    experiment, first = dense_experiment(study)
+    source, folder = find_weights(Path(study.dense), first, results), _compressed(study, results)
+    if not is_compressed(source, folder, Budget(None, study.share), study.streams):
+        raise StaleError(f"{folder}: not the dense network as this study compresses it; run the study again")
     rows: dict[str, dict[str, str]] = {}
-    for stage in STAGES:
-        path = load_neurons(stage_config(study, results, stage), "study compression").layout(results).comparison()
-        if not path.is_file():
-            raise StoreError(f"{path}: missing; run the stage first: snakemake --cores N --configfile CONFIG")
-        with path.open(newline="", encoding="utf-8") as file:
-            rows |= {row["network"]: row for row in csv.DictReader(file)}
-    before = logged_seconds(dense_experiment(study)[0], results, dense_experiment(study)[1])
+    for stage, text in _stages(study, results).items():
+        config = stage_config(study, results, stage)
+        if not config.is_file() or config.read_text(encoding="utf-8") != text:
+            raise StaleError(f"{config}: not the experiment that this study makes; run the study again")
+        rows |= read_comparison(load_neurons(config, "study compression"), results)
+    before = logged_seconds(experiment, results, first)
     assert before is not None, "it was trained"
     for name in ("dense", "compressed", "fine-tuned"):
         rows[name]["training_seconds"] = str(before + float(rows[name]["training_seconds"] or 0))

@@ -4,6 +4,7 @@ All are looked through once, before anything is trained, so that a video that ca
 What was found is kept in videos/index.json.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
@@ -12,10 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from sepvox import markers
 from sepvox.errors import InputError
 from sepvox.studies.video_classification.reader import FRAME_SUFFIXES, VIDEO_SUFFIXES, count_frames
 from sepvox.studies.video_classification.settings import FolderSettings
 from sepvox.studies.video_mnist.clips import SPLITS, Split
+from sepvox.versions import VERSIONS
+
+STEP = "video"
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def divide(found: Mapping[str, Sequence[str]], settings: FolderSettings) -> dict
     """The split of every video.
 
     Of each class the test videos are those of the list, or a share drawn with the seed; of the others a share is drawn to
-    validate on. Every split has at least one video of each class.
+    validate on. Every split has at least one video of each class. Recordings are drawn as a whole.
 
     Raises
     ------
@@ -110,19 +115,72 @@ def divide(found: Mapping[str, Sequence[str]], settings: FolderSettings) -> dict
     splits: dict[str, Split] = {}
     rng = np.random.default_rng(settings.seed)
     for name, videos in found.items():
-        shuffled = [videos[index] for index in rng.permutation(len(videos))]
-        tests = max(1, round(settings.test_share * len(videos)))
-        tested = set(shuffled[:tests]) if listed is None else listed.intersection(videos)
-        others = [video for video in shuffled if video not in tested]
+        together = _recordings(videos, settings.recording)
+        shuffled = [together[index] for index in rng.permutation(len(together))]
+        if listed is None:
+            tested, others = _share(shuffled, settings.test_share)
+        else:
+            tested = sorted(listed.intersection(videos))
+            left = ([video for video in recording if video not in listed] for recording in shuffled)
+            others = [recording for recording in left if recording]
         if not tested or len(others) < 2:
+            what = "videos" if settings.recording is None else "recordings"
             raise InputError(
-                f"folder.path: class {name} has {len(videos)} videos, {len(tested)} of them to test on; each class needs one to test on and two others, to train and to validate on"
+                f"folder.path: class {name} has {len(together)} {what}, {len(together) - len(others)} of them to test on; each class needs one to test on and two others, to train and to validate on"
             )
-        validations = min(max(1, round(settings.validation_share * len(others))), len(others) - 1)
+        validated, trained = _share(others, settings.validation_share)
         splits |= dict.fromkeys(tested, SPLITS[2])
-        splits |= dict.fromkeys(others[:validations], SPLITS[1])
-        splits |= dict.fromkeys(others[validations:], SPLITS[0])
+        splits |= dict.fromkeys(validated, SPLITS[1])
+        splits |= {video: SPLITS[0] for recording in trained for video in recording}
     return splits
+
+
+def _recordings(videos: Sequence[str], pattern: str | None) -> list[list[str]]:
+    """Videos that stay together, in the order of the first of them; every video by itself where nothing says otherwise.
+
+    Raises
+    ------
+    InputError
+        If a name is none that the pattern tells the recording of.
+    """
+    if pattern is None:
+        return [[video] for video in videos]
+    together: dict[str, list[str]] = {}
+    for video in videos:
+        match = re.search(pattern, Path(video).name)
+        if match is None:
+            raise InputError(
+                f"folder.recording: {pattern} is nowhere in {video}; give a regular expression that every video's name has"
+            )
+        together.setdefault(match[0], []).append(video)
+    return list(together.values())
+
+
+def _share(recordings: Sequence[list[str]], share: float) -> tuple[list[str], list[list[str]]]:
+    """Videos of the first recordings, as many as make up a share of all, and the recordings that are left, one at least."""
+    wanted = max(1, round(share * sum(map(len, recordings))))
+    taken: list[str] = []
+    for place, recording in enumerate(recordings):
+        if len(taken) >= wanted or place == len(recordings) - 1:
+            return taken, list(recordings[place:])
+        taken += recording
+    return taken, []
+
+
+def folder_fingerprint(settings: FolderSettings) -> str:
+    """Of all that an index and the frames depend on: settings, and the size and time of change of every file.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two classes, or one without videos.
+    """
+    root = Path(settings.path)
+    videos = [root / path for paths in find_videos(root).values() for path in paths]
+    files = [file for video in videos for file in (sorted(video.iterdir()) if video.is_dir() else [video])]
+    listed = [] if settings.test_list is None else [Path(settings.test_list)]
+    known = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files + listed if path.exists()]
+    return markers.fingerprint(STEP, VERSIONS[STEP], settings.model_dump(mode="json", exclude={"processes"}), known)
 
 
 def _is_video(path: Path) -> bool:

@@ -1,10 +1,11 @@
 """Settings of the video classification study."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sepvox.config import load_study
 from sepvox.errors import ConfigError
@@ -29,12 +30,25 @@ class FolderSettings(Settings):
     )
     test_share: Share = Field(0.2, description="Share of each class that is tested on, where there is no test_list.")
     validation_share: Share = Field(0.1, description="Share of each class's other videos that is validated on.")
+    recording: str | None = Field(
+        None,
+        description="Regular expression of the part of a video's name that cuts of one recording share, such as _g[0-9]+_ in UCF-101; they stay in one split. By default each video is a recording of its own.",
+    )
     seed: Seed = Field(0, description="Seed of the division.")
     size: tuple[Positive, Positive] = Field(
         (112, 112), description="Height and width of frames: scaled to cover it, and cut to it around their middle."
     )
     colour: bool = Field(True, description="Three channels, red green blue; otherwise one, the brightness.")
     processes: Positive = Field(1, description="Processes that look through the videos before the first training.")
+
+    @field_validator("recording")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"{pattern}: is no regular expression ({error})") from None
+        return pattern
 
 
 class ClipSettings(Settings):

@@ -38,8 +38,9 @@ from sepvox.studies.video_classification.clips import (
     judged_batches,
     training_batches,
 )
+from sepvox.studies.video_classification.folder import STEP
 from sepvox.studies.video_classification.settings import VideoStudy
-from sepvox.studies.video_classification.videos import STEP, Data
+from sepvox.studies.video_classification.videos import Data
 from sepvox.studies.video_mnist.clips import Split
 from sepvox.train import checkpoint
 from sepvox.train.device import choose_device

@@ -15,16 +15,14 @@ from sepvox import markers
 from sepvox.blockwise import processes
 from sepvox.errors import StaleError
 from sepvox.layout import Layout
-from sepvox.studies.video_classification.folder import Index, Video, find_videos, look_through
+from sepvox.studies.video_classification.folder import STEP, Index, Video, folder_fingerprint, look_through
 from sepvox.studies.video_classification.reader import read_frames
 from sepvox.studies.video_classification.settings import FolderSettings, VideoStudy
 from sepvox.studies.video_mnist import store
 from sepvox.studies.video_mnist.clips import SPLITS, Split
 from sepvox.studies.video_mnist.make import made_videos, make_videos
 from sepvox.studies.video_mnist.motions import BEHAVIOURS, FRAMES
-from sepvox.versions import VERSIONS
 
-STEP = "video"
 VERB = "study video CONFIG --part videos"
 # Where the settings of Video-MNIST stand in the file of this study.
 MNIST = "mnist"
@@ -141,7 +139,7 @@ def open_videos(study: VideoStudy, layout: Layout) -> Data:
     assert folder is not None
     path = layout.video_index()
     content = markers.read_json(path, "fingerprint", "classes", "videos", step=VERB)
-    made = _fingerprint(folder)
+    made = folder_fingerprint(folder)
     if content["fingerprint"] != made:
         raise StaleError(f"{path}: {OTHERS}; run `sepvox {VERB} --restart`")
     index = Index.from_json(content)
@@ -150,20 +148,10 @@ def open_videos(study: VideoStudy, layout: Layout) -> Data:
 
 
 def _index(folder: FolderSettings, layout: Layout, restart: bool) -> None:
-    path, made = layout.video_index(), _fingerprint(folder)
+    path, made = layout.video_index(), folder_fingerprint(folder)
     if markers.is_done(path, made) and not restart:
         return
     if path.exists():
         markers.set_aside(path, restart, OTHERS)
     with processes(folder.processes) as executor:
         markers.write_json(path, {"fingerprint": made} | look_through(folder, executor).as_json())
-
-
-def _fingerprint(folder: FolderSettings) -> str:
-    """Of all that an index and the frames depend on: settings, the list of test videos, and when each video was changed."""
-    root = Path(folder.path)
-    paths = [root / path for videos in find_videos(root).values() for path in videos]
-    listed = [] if folder.test_list is None else [Path(folder.test_list)]
-    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths + listed if path.exists()]
-    settings = folder.model_dump(mode="json", exclude={"processes"})
-    return markers.fingerprint(STEP, VERSIONS[STEP], settings, files)

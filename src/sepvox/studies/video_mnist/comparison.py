@@ -12,7 +12,6 @@ from statistics import fmean, stdev
 from scipy import stats
 
 TEST = "two-sided paired t-test over the runs"
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -50,20 +49,6 @@ class Comparison:
     def sign(self) -> int:
         """1 where 3DTT is better, -1 where dense is, 0 where they are equal."""
         return (self.difference.mean > 0) - (self.difference.mean < 0)
-
-    @property
-    def significant(self) -> bool:
-        return self.p is not None and self.p < LEVEL
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """p-values of several tests, corrected so that one false finding among all is as unlikely as each says (Holm 1979)."""
-    order = sorted(range(len(values)), key=lambda place: values[place])
-    found, highest = [0.0] * len(values), 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
-        found[place] = highest
-    return found
 
 
 def mean_of(values: Sequence[float]) -> Mean:

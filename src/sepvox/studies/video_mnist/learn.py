@@ -121,7 +121,7 @@ class _Run:
             mininterval=1 if sys.stderr.isatty() else 30,
         )
         for epoch in bar:
-            if settings.stop_after is not None and self.epoch - self.best["epoch"] >= settings.stop_after:
+            if self._rises_no_more():
                 bar.close()
                 return
             loss = self._pass(epoch)
@@ -136,6 +136,12 @@ class _Run:
                 bar.set_postfix(loss=f"{loss:.3g}", validation=self.history[-1]["validation_accuracy"], refresh=False)
             if epoch % settings.checkpoint_every == 0 or epoch == settings.epochs:
                 self._save()
+
+    def _rises_no_more(self) -> bool:
+        """Whether the validation of the present epoch says that training may end early."""
+        after = self.plan.settings.stop_after
+        judged = self.history[-1]["epoch"] == self.epoch
+        return after is not None and judged and self.epoch - self.best["epoch"] >= after
 
     def _pass(self, epoch: int) -> float:
         """Learn from every training video once; the mean loss."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sepvox.studies.video_mnist.comparison import LEVEL, Comparison, Mean, holm
+from sepvox.studies.significance import LEVEL, holm, significant
+from sepvox.studies.video_mnist.comparison import Comparison, Mean
 from sepvox.studies.video_mnist.published import NETWORKS, TABLE_2, TITLES, Network
 
 NONE = "—"
@@ -26,6 +27,15 @@ class Tested:
 
     videos: int
     rows: Mapping[int, Comparison]
+
+    @property
+    def corrected(self) -> dict[int, float | None]:
+        """The p-value of each row after Holm's correction for all rows; None where nothing was tested."""
+        return dict(zip(self.rows, holm([row.p for row in self.rows.values()]), strict=True))
+
+    def records(self) -> list[dict[str, Any]]:
+        """Its rows in plain numbers, the published ones beside them; None where there are none."""
+        return [_record(videos, row, self.corrected[videos]) for videos, row in self.rows.items()]
 
 
 @dataclass(frozen=True)
@@ -55,15 +65,14 @@ def verdict(table: Tested) -> str:
     low = {videos: row for videos, row in table.rows.items() if videos in TABLE_2 and _published(videos) > 0}
     if not low:
         return "No row of the table is one in which 3DTT was published as better."
-    ps = holm([1.0 if row.p is None else row.p for row in low.values()])
     parts = []
     for sign, words in ((1, "3DTT is better here too"), (-1, "dense is better here")):
-        rows = [(videos, p) for (videos, row), p in zip(low.items(), ps, strict=True) if row.sign == sign]
-        sure = ", ".join(str(videos) for videos, p in rows if p < LEVEL) or "none"
+        rows = [videos for videos, row in low.items() if row.sign == sign]
+        sure = ", ".join(str(videos) for videos in rows if significant(table.corrected[videos])) or "none"
         parts.append(f"{words} in {len(rows)}, significantly so: {sure}")
     return (
         f"Of the {len(low)} rows in which 3DTT was published as better ({', '.join(map(str, low))} videos), "
-        f"{'; '.join(parts)} (p < {LEVEL:g} after Holm's correction for these rows)."
+        f"{'; '.join(parts)} (p < {LEVEL:g} after Holm's correction for the rows of the table)."
     )
 
 
@@ -75,25 +84,20 @@ def _published(videos: int) -> float:
 def as_csv(tables: Sequence[Tested]) -> str:
     """One line per set of test videos and row."""
     text = io.StringIO()
-    lines = [
-        {"test_videos": table.videos, **as_record(videos, row)}
-        for table in tables
-        for videos, row in table.rows.items()
-    ]
+    lines = [{"test_videos": table.videos, **record} for table in tables for record in table.records()]
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue()
 
 
-def as_record(videos: int, row: Comparison) -> dict[str, Any]:
-    """A row in plain numbers, the published ones beside them; None where there are none."""
+def _record(videos: int, row: Comparison, corrected: float | None) -> dict[str, Any]:
     published = TABLE_2[videos].accuracy if videos in TABLE_2 else None
     record: dict[str, Any] = {"videos": videos, "runs": row.runs}
     for network, found in (("dense", row.dense), ("tt", row.tt)):
         record |= {f"{network}_mean": found.mean, f"{network}_error": found.error}
     record |= {"difference": row.difference.mean, "difference_error": row.difference.error}
-    record |= {"sign": row.sign, "t": row.t, "p": row.p, "significant": row.significant}
+    record |= {"sign": row.sign, "t": row.t, "p": row.p, "p_holm": corrected, "significant": significant(corrected)}
     for network in NETWORKS:
         record[f"{network}_published"] = None if published is None else published[network]
     record["difference_published"] = None if published is None else round(published["tt"] - published["dense"], 4)
@@ -103,10 +107,9 @@ def as_record(videos: int, row: Comparison) -> dict[str, Any]:
 def _accuracies(table: Tested) -> str:
     header = ["videos", "runs"]
     header += [f"{TITLES[network]}, {whose}" for network in NETWORKS for whose in ("here", "published")]
-    header += ["3DTT − 3D, here", "p", "published", "better here", "better in the paper"]
+    header += ["3DTT − 3D, here", "p", "p, Holm", "published", "better here", "better in the paper"]
     lines = []
-    for videos, row in table.rows.items():
-        record = as_record(videos, row)
+    for (videos, row), record in zip(table.rows.items(), table.records(), strict=True):
         published = record["difference_published"]
         lines.append(
             [
@@ -118,9 +121,10 @@ def _accuracies(table: Tested) -> str:
                     for cell in (_mean(record, network), _number(record[f"{network}_published"]))
                 ),
                 _written(row.difference, sign="+"),
-                NONE if row.p is None else f"{row.p:.2g}",
+                _p(record["p"]),
+                _p(record["p_holm"]),
                 NONE if published is None else f"{published:+.3f}",
-                _better(row.sign) + ("" if row.significant or not row.sign else ", not significant"),
+                _better(row.sign) + ("" if record["significant"] or not row.sign else ", not significant"),
                 NONE if published is None else _better((published > 0) - (published < 0)),
             ]
         )
@@ -159,6 +163,10 @@ def _written(found: Mean, sign: str = "") -> str:
 
 def _number(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
+
+
+def _p(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2g}"
 
 
 def _better(sign: int) -> str:

@@ -11,11 +11,12 @@ from sepvox import markers
 from sepvox.errors import StoreError
 from sepvox.layout import Layout
 from sepvox.report import figures
+from sepvox.studies.significance import LEVEL
 from sepvox.studies.video_mnist.chart import draw_accuracy
-from sepvox.studies.video_mnist.comparison import LEVEL, TEST, compare, mean_of
+from sepvox.studies.video_mnist.comparison import TEST, compare, mean_of
 from sepvox.studies.video_mnist.published import NETWORKS, TITLES
 from sepvox.studies.video_mnist.records import Records
-from sepvox.studies.video_mnist.render import Tested, Trained, as_csv, as_record, markdown
+from sepvox.studies.video_mnist.render import Tested, Trained, as_csv, markdown
 from sepvox.studies.video_mnist.settings import VideoMnistStudy
 from sepvox.studies.video_mnist.units import Unit, reported_units
 
@@ -49,10 +50,7 @@ def write_table(study: VideoMnistStudy, results: Path, partial: bool = False) ->
         "notes": notes,
         "test": TEST,
         "settings": records.table.model_dump(mode="json"),
-        "tables": [
-            {"test_videos": found.videos, "rows": [as_record(videos, row) for videos, row in found.rows.items()]}
-            for found in tested
-        ],
+        "tables": [{"test_videos": found.videos, "rows": found.records()} for found in tested],
         "runs": [
             {
                 "videos": videos,
@@ -163,7 +161,7 @@ def _notes(study: VideoMnistStudy, pairs: Sequence[tuple[int, int]]) -> list[str
     train, test, videos = table.train, table.test, study.videos
     early = "" if train.stop_after is None else f" or up to {train.stop_after} without a rise of validation accuracy"
     notes = [
-        f"Mean ± standard error over runs, {TEST}; a difference is called significant where p < {LEVEL:g}.",
+        f"Mean ± standard error over runs, {TEST}; a difference is called significant where p < {LEVEL:g} after Holm's correction for the rows.",
         "Both networks of a run were trained on the same class-balanced videos. Published means are of 30 runs on 10,000 test videos (Ras et al. 2019, Table 2).",
         f"SGD, momentum {train.momentum:g}, batches of {train.batch}, {train.epochs} epochs{early}, validated before the first, every {train.validate_every} and after the last on a fixed balanced {train.validation_videos} of the {videos.validation:,} validation videos; the weights of the best validation were tested.",
         "Tested on the whole test split."
