@@ -204,10 +204,13 @@ def draw_comparison(contenders: Sequence[Contender]) -> Any:
     for place, (one, mean, sd) in enumerate(shown):
         size = one.network.parameters
         axes.errorbar(size, mean, sd or None, fmt="o", color=colour(place), markersize=6, capsize=3)
-        axes.annotate(one.name, (size, mean), xytext=(7, 5), textcoords="offset points", fontsize=8)
+        above = (size, mean + (sd or 0))
+        axes.annotate(one.name, above, xytext=(0, 6), textcoords="offset points", fontsize=8, ha="center")
+    # Room for the highest name.
+    axes.margins(y=0.12)
     axes.set_xscale("log")
     counts = sorted(one.network.parameters for one in contenders)
-    axes.set_xlim(counts[0] / 1.3, counts[-1] * 1.6)
+    axes.set_xlim(counts[0] / 1.3, counts[-1] * 1.3)
     apart = [count for place, count in enumerate(counts) if place == 0 or count > 1.12 * counts[place - 1]]
     axes.set_xticks(apart)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: shortened(value)))
