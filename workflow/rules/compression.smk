@@ -9,18 +9,17 @@ COMPRESSION = study_settings("compression", read_study)
 COMPRESSION_DENSE = read_or_refuse(load, COMPRESSION.dense)
 COMPRESSION_LAYOUT = Layout(RESULTS / COMPRESSION.experiment)
 STUDY_RESULTS["study_compression"] = f"Table:          {COMPRESSION_LAYOUT.study('table.csv')}"
-
-
-def dense_sources():
-    """What the results come from. Where the dense experiment is that of the study of blocks, that study runs before."""
-    if Path(COMPRESSION.dense).resolve() == study_file("blocks").resolve():
-        return [BLOCKS_LAYOUT.study("findings.json")]
-    return sources(COMPRESSION_DENSE, COMPRESSION.dense)
+# Where the dense experiment is that of the study of blocks, that study runs before.
+COMPRESSION_AFTER_BLOCKS = Path(COMPRESSION.dense).resolve() == study_file("blocks").resolve()
 
 
 rule study_compression:
     input:
-        lambda wildcards: dense_sources(),
+        lambda wildcards: (
+            [BLOCKS_LAYOUT.study("findings.json")]
+            if COMPRESSION_AFTER_BLOCKS
+            else sources(COMPRESSION_DENSE, COMPRESSION.dense)
+        ),
     output:
         COMPRESSION_LAYOUT.study("table.csv"),
     log:
