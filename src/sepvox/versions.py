@@ -20,7 +20,7 @@ VERSIONS = {
     "video": 2,
     "video-mnist": 1,
     "toy": 1,
-    "video-mnist-train": 2,
+    "video-mnist-train": 3,
     "video-mnist-choose": 1,
     "video-mnist-table": 3,
 }

@@ -95,7 +95,7 @@ def test_the_table_has_a_row_per_network(study, tmp_path):
     # 30 steps of half a patch per second; the scratch network has no time of its own here.
     assert text.splitlines()[1].split() == ["dense", "1,200", "35.5", "60", "2.25", "0.5123"]
     assert text.splitlines()[4].split() == ["scratch", "1,200", "35.5", "-", "2.25", "0.5123"]
-    with pytest.raises(StaleError, match=r"compressed: not the dense network as this study compresses it"):
+    with pytest.raises(StaleError, match=r"compressed: missing, or not the dense network as this study compresses it"):
         tabulate(study.model_copy(update={"share": 0.7}), results)
     with pytest.raises(StaleError, match=r"trained\.yaml: not the experiment that this study makes"):
         tabulate(study.model_copy(update={"iterations": 11}), results)

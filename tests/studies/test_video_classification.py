@@ -177,6 +177,20 @@ def test_cuts_of_one_recording_are_in_one_split():
         FolderSettings(path="", recording="(")
 
 
+def test_a_list_of_test_videos_names_recordings_as_a_whole(tmp_path):
+    found = {name: [f"{name}/v_g{g:02}_c{c:02}.avi" for g in range(4) for c in range(3)] for name in ("a", "b")}
+    listed = tmp_path / "test.txt"
+    settings = FolderSettings(path="", test_list=str(listed), recording="_g[0-9]+_")
+    listed.write_text("\n".join(videos[cut] for videos in found.values() for cut in range(3)))
+    splits = divide(found, settings)
+    assert [video for video in splits if splits[video] == "test"] == found["a"][:3] + found["b"][:3]
+    listed.write_text("\n".join(videos[0] for videos in found.values()))
+    with pytest.raises(
+        InputError, match=r"test\.txt: names a/v_g00_c00\.avi but not a/v_g00_c01\.avi, of one recording by"
+    ):
+        divide(found, settings)
+
+
 def test_a_frame_that_was_exchanged_makes_it_another_folder(folder):
     settings = FolderSettings(path=str(folder))
     before = folder_fingerprint(settings)

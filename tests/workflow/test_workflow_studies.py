@@ -16,29 +16,6 @@ from tests.workflow.test_workflow import experiment, write
 CONFIGS = REPOSITORY / "configs" / "studies"
 
 
-@pytest.mark.parametrize("study", ["blocks", "compression"])
-def test_a_study_of_experiments_is_one_job(tmp_path: Path, study: str) -> None:
-    write(tmp_path, experiment())
-    assert planned(tmp_path, f"study_{study}") == {f"study_{study}": 1}
-
-
-def test_a_copy_of_a_study_needs_a_name_of_its_own(tmp_path: Path) -> None:
-    shutil.copy(CONFIGS / "blocks.yaml", tmp_path / "experiment.yaml")
-    status, output = snakemake(tmp_path, "--dry-run")
-    assert status == 1
-    assert "experiment: blocks is the name of a study; choose another" in output
-
-
-def test_a_study_that_does_not_exist_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, experiment())
-    monkeypatch.setenv("SEPVOX_STUDY_BLOCKS", str(tmp_path / "none.yaml"))
-    status, output = snakemake(tmp_path, "--dry-run")
-    assert (status, output.strip().splitlines()[-1]) == (
-        1,
-        f"error: {tmp_path / 'none.yaml'}: no such configuration file",
-    )
-
-
 BLOCKS: dict[str, Any] = {
     "experiment": "tiny-blocks",
     "task": "classes",
@@ -57,6 +34,45 @@ BLOCKS: dict[str, Any] = {
         "tensorboard": False,
     },
 }
+
+
+@pytest.mark.parametrize("study", ["blocks", "compression"])
+def test_a_study_of_experiments_is_one_job(tmp_path: Path, study: str) -> None:
+    write(tmp_path, experiment())
+    assert planned(tmp_path, f"study_{study}") == {f"study_{study}": 1}
+
+
+def test_the_study_of_compression_waits_for_the_study_of_blocks_and_else_for_the_data_of_its_dense_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, experiment())
+    dense = experiment() | {"experiment": "dense", "models": BLOCKS["models"]}
+    (tmp_path / "dense.yaml").write_text(yaml.safe_dump(dense, sort_keys=False))
+    study = {"experiment": "smaller", "dense": str(tmp_path / "dense.yaml"), "share": 0.5, "iterations": 1}
+    (tmp_path / "smaller.yaml").write_text(yaml.safe_dump(study))
+    monkeypatch.setenv("SEPVOX_STUDY_COMPRESSION", "smaller.yaml")
+    status, output = snakemake(tmp_path, "--dry-run", "study_compression")
+    assert status == 0, output
+    assert re.search(r"^ +input: \S*new\.npy$", output, flags=re.MULTILINE)
+    monkeypatch.setenv("SEPVOX_STUDY_BLOCKS", "dense.yaml")
+    assert planned(tmp_path, "study_compression") == {"study_blocks": 1, "study_compression": 1}
+
+
+def test_a_copy_of_a_study_needs_a_name_of_its_own(tmp_path: Path) -> None:
+    shutil.copy(CONFIGS / "blocks.yaml", tmp_path / "experiment.yaml")
+    status, output = snakemake(tmp_path, "--dry-run")
+    assert status == 1
+    assert "experiment: blocks is the name of a study; choose another" in output
+
+
+def test_a_study_that_does_not_exist_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, experiment())
+    monkeypatch.setenv("SEPVOX_STUDY_BLOCKS", str(tmp_path / "none.yaml"))
+    status, output = snakemake(tmp_path, "--dry-run")
+    assert (status, output.strip().splitlines()[-1]) == (
+        1,
+        f"error: {tmp_path / 'none.yaml'}: no such configuration file",
+    )
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ class PmSC(nn.Module):
         return result
 
     def _merged(self, results: list[Tensor]) -> Tensor:
-        # The sum of a stack would be laid out channel by channel, and every convolution behind it lay it out anew.
+        # The sum of a stack would be laid out channel by channel, and every convolution after it would convert it back.
         return torch.cat(results, dim=1) if self.merge == "concat" else reduce(torch.add, results)
 
     def _share_variance(self, count: int) -> None:

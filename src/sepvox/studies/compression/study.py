@@ -39,34 +39,34 @@ def prepare_stages(study: CompressionStudy, results: Path) -> None:
     InputError
         If the dense network is not trained.
     """
-    first = dense_experiment(study)[1]
-    source, folder = find_weights(Path(study.dense), first, results), _compressed(study, results)
+    source, folder = _weights(study, results)
     budget = Budget(None, study.share)
     # Weights written anew would be taken for changed ones by the workflows that follow.
     if not is_compressed(source, folder, budget, study.streams):
         compress(source, folder, budget, study.streams, overwrite=True)
-    for stage, text in _stages(study, results).items():
+    for stage, text in _stages(study, source, folder).items():
         with markers.replacing(stage_config(study, results, stage)) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
 
-def _stages(study: CompressionStudy, results: Path) -> dict[str, str]:
+def _weights(study: CompressionStudy, results: Path) -> tuple[Path, Path]:
+    """The dense network's weights, and the folder of the compressed network."""
+    first = dense_experiment(study)[1]
+    return find_weights(Path(study.dense), first, results), Layout(results / study.experiment).root / "compressed"
+
+
+def _stages(study: CompressionStudy, source: Path, folder: Path) -> dict[str, str]:
     """The configuration of each stage."""
     experiment, first = dense_experiment(study)
     train = experiment.variant(first).train
     assert train is not None, "read_study has refused it"
     common = experiment.model_dump(mode="json", exclude={"network", "models", "seeds", "train"}, exclude_unset=True)
-    source, folder = find_weights(Path(study.dense), first, results), _compressed(study, results)
     applied, trained = _models(study, train.iterations, source, folder)
     own = {"applied": {"models": applied}}
     own["trained"] = {"models": trained, "train": train.model_dump(mode="json", exclude_unset=True)}
     documents = {stage: common | {"experiment": f"{study.experiment}-{stage}"} | own[stage] for stage in STAGES}
     # Paths in it were expanded already.
     return {stage: yaml.safe_dump(found, sort_keys=False).replace("$", "$$") for stage, found in documents.items()}
-
-
-def _compressed(study: CompressionStudy, results: Path) -> Path:
-    return Layout(results / study.experiment).root / "compressed"
 
 
 def _models(
@@ -94,21 +94,25 @@ def tabulate(study: CompressionStudy, results: Path) -> str:
 
     Raises
     ------
+    InputError
+        If the dense network is not trained.
     StoreError
         If a stage was not run.
     StaleError
-        If one was run with other settings, or of another dense network.
+        If none was prepared, or one was run with other settings or of another dense network.
     """
-    experiment, first = dense_experiment(study)
-    source, folder = find_weights(Path(study.dense), first, results), _compressed(study, results)
+    source, folder = _weights(study, results)
     if not is_compressed(source, folder, Budget(None, study.share), study.streams):
-        raise StaleError(f"{folder}: not the dense network as this study compresses it; run the study again")
+        raise StaleError(
+            f"{folder}: missing, or not the dense network as this study compresses it; run the study again"
+        )
     rows: dict[str, dict[str, str]] = {}
-    for stage, text in _stages(study, results).items():
+    for stage, text in _stages(study, source, folder).items():
         config = stage_config(study, results, stage)
         if not config.is_file() or config.read_text(encoding="utf-8") != text:
             raise StaleError(f"{config}: not the experiment that this study makes; run the study again")
         rows |= read_comparison(load_neurons(config, "study compression"), results)
+    experiment, first = dense_experiment(study)
     before = logged_seconds(experiment, results, first)
     assert before is not None, "it was trained"
     for name in ("dense", "compressed", "fine-tuned"):

@@ -5,7 +5,7 @@ What was found is kept in videos/index.json.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -109,7 +109,7 @@ def divide(found: Mapping[str, Sequence[str]], settings: FolderSettings) -> dict
     Raises
     ------
     InputError
-        If the list of test videos cannot be read or names another video, or a class has too few videos.
+        If the list of test videos cannot be read, names another video or a part of a recording, or a class has too few videos.
     """
     listed = None if settings.test_list is None else _listed(Path(settings.test_list), found)
     splits: dict[str, Split] = {}
@@ -121,8 +121,8 @@ def divide(found: Mapping[str, Sequence[str]], settings: FolderSettings) -> dict
             tested, others = _share(shuffled, settings.test_share)
         else:
             tested = sorted(listed.intersection(videos))
-            left = ([video for video in recording if video not in listed] for recording in shuffled)
-            others = [recording for recording in left if recording]
+            others = [recording for recording in shuffled if not listed.intersection(recording)]
+            _check_whole(shuffled, listed, settings)
         if not tested or len(others) < 2:
             what = "videos" if settings.recording is None else "recordings"
             raise InputError(
@@ -154,6 +154,16 @@ def _recordings(videos: Sequence[str], pattern: str | None) -> list[list[str]]:
             )
         together.setdefault(match[0], []).append(video)
     return list(together.values())
+
+
+def _check_whole(recordings: Sequence[Sequence[str]], listed: Set[str], settings: FolderSettings) -> None:
+    """Raise InputError if the list of test videos tears a recording apart."""
+    for recording in recordings:
+        tested, left = [[video for video in recording if (video in listed) is there] for there in (True, False)]
+        if tested and left:
+            raise InputError(
+                f"folder.test_list: {settings.test_list}: names {tested[0]} but not {left[0]}, of one recording by folder.recording {settings.recording}; list both or neither"
+            )
 
 
 def _share(recordings: Sequence[list[str]], share: float) -> tuple[list[str], list[list[str]]]:

@@ -66,7 +66,7 @@ class ChooseSettings(Settings):
 
     videos: Rows = Field(
         (20,),
-        description="Numbers of training videos to choose at; a row takes the rate of the nearest, by ratio, at which the network has its filters, or of the nearest.",
+        description="Numbers of training videos to choose at. A row takes the rate chosen at the nearest number, by ratio, among those at which its network has the same filters; where there is none, at the nearest of all.",
     )
     runs: Runs = Field(2, description="Trainings per candidate and number of videos.")
 
