@@ -22,5 +22,5 @@ VERSIONS = {
     "toy": 1,
     "video-mnist-train": 3,
     "video-mnist-choose": 1,
-    "video-mnist-table": 3,
+    "video-mnist-table": 4,
 }

@@ -18,7 +18,7 @@ from sepvox.studies.video_mnist.comparison import compare, mean_of
 from sepvox.studies.video_mnist.make import split_jobs
 from sepvox.studies.video_mnist.published import TABLE_2
 from sepvox.studies.video_mnist.settings import JudgeSettings, VideoMnistStudy
-from sepvox.studies.video_mnist.table import write_table
+from sepvox.studies.video_mnist.table import at_the_edge, write_table
 from sepvox.studies.video_mnist.units import Unit, reported_units
 
 # Accuracies by row and network, run by run. Row 10: 3DTT better in each run, by 0.1, 0.2 and 0.
@@ -127,6 +127,23 @@ def test_the_verdict_is_on_the_rows_in_which_3dtt_was_published_as_better():
         "3DTT is better here too in 1, significantly so: 10; dense is better here in 1, significantly so: none" in found
     )
     assert render.verdict(render.Tested(100, {100: better})).startswith("No row of the table")
+
+
+def test_rates_at_the_edge_of_what_could_be_chosen_are_told_with_their_rows():
+    rates = {"learning_rates": {"dense": [0.1, 0.01, 0.001], "tt": [0.1]}}
+    chosen = VideoMnistStudy.model_validate(
+        {"experiment": "by-hand", "videos": {}, "table": {"rows": [10, 20, 30], "train": rates}}
+    )
+    trained = [
+        render.Trained(videos, network, "network", 1, rate, mean_of([0.5]), 0)
+        for network, rates in (("dense", [0.1, 0.001, 0.1]), ("tt", [0.1] * 3))
+        for videos, rate in zip((10, 20, 30), rates, strict=True)
+    ]
+    assert at_the_edge(chosen, trained) == [
+        "Of the learning rates for 3D (0.001, 0.01, 0.1) one at the edge was chosen, 0.001 with 20 videos and 0.1 with 10, 30 videos: beyond may be a better one."
+    ]
+    inside = [render.Trained(10, "dense", "network", 1, 0.01, mean_of([0.5]), 0)]
+    assert at_the_edge(chosen, inside) == []
 
 
 def test_table_has_the_published_means_beside_ours_for_both_sets_of_test_videos(results):

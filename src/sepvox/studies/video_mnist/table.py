@@ -44,7 +44,7 @@ def write_table(study: VideoMnistStudy, results: Path, partial: bool = False) ->
     pairs = finished_pairs(records, partial)
     tested = [found for name in SETS if (found := _tested(records, pairs, name)) is not None]
     networks = _trained(records, pairs)
-    notes = _notes(study, pairs) + _at_the_edge(study, networks)
+    notes = _notes(study, pairs) + at_the_edge(study, networks)
     content = {
         "experiment": study.experiment,
         "notes": notes,
@@ -130,17 +130,20 @@ def _trained(records: Records, pairs: Sequence[tuple[int, int]]) -> list[Trained
     return rows
 
 
-def _at_the_edge(study: VideoMnistStudy, networks: Sequence[Trained]) -> list[str]:
-    """Which learning rates were the lowest or highest that could be chosen."""
+def at_the_edge(study: VideoMnistStudy, networks: Sequence[Trained]) -> list[str]:
+    """Which learning rates were the lowest or highest that could be chosen, as a sentence per network."""
     train = study.with_table().train
     found = []
     for network in NETWORKS:
         rates = sorted(train.rates(network))
-        edges = {one.rate for one in networks if one.network == network} & {rates[0], rates[-1]}
+        rows = {
+            edge: [str(one.videos) for one in networks if (one.network, one.rate) == (network, edge)]
+            for edge in (rates[0], rates[-1])
+        }
+        edges = [f"{edge:g} with {', '.join(videos)} videos" for edge, videos in rows.items() if videos]
         if len(rates) > 1 and edges:
-            names = ", ".join(f"{rate:g}" for rate in sorted(edges))
             found.append(
-                f"Of the learning rates for {TITLES[network]} ({', '.join(f'{rate:g}' for rate in rates)}) {names} was chosen, at the edge: beyond may be a better one."
+                f"Of the learning rates for {TITLES[network]} ({', '.join(f'{rate:g}' for rate in rates)}) one at the edge was chosen, {' and '.join(edges)}: beyond may be a better one."
             )
     return found
 
