@@ -58,6 +58,11 @@ def test_the_study_of_compression_waits_for_the_study_of_blocks_and_else_for_the
     assert planned(tmp_path, "study_compression") == {"study_blocks": 1, "study_compression": 1}
 
 
+def test_what_a_comparison_is_of_is_made_with_it(tmp_path: Path) -> None:
+    write(tmp_path, experiment() | {"models": BLOCKS["models"]})
+    assert planned(tmp_path, "results/small/report/comparison.json")["report"] == 1
+
+
 def test_a_copy_of_a_study_needs_a_name_of_its_own(tmp_path: Path) -> None:
     shutil.copy(CONFIGS / "blocks.yaml", tmp_path / "experiment.yaml")
     status, output = snakemake(tmp_path, "--dry-run")

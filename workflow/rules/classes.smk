@@ -77,7 +77,7 @@ def figures():
 
 def tables():
     """The report's tables as files."""
-    compared = [layout.comparison()] if len(experiment.models) > 1 else []
+    compared = [layout.comparison(), layout.comparison_marker()] if len(experiment.models) > 1 else []
     return [*compared, *([layout.pooled("csv"), layout.pooled("json")] if scores() else [])]
 
 

@@ -45,7 +45,7 @@ def figures():
 
 def tables():
     """The report's tables as files."""
-    return [layout.comparison()] if len(experiment.models) > 1 else []
+    return [layout.comparison(), layout.comparison_marker()] if len(experiment.models) > 1 else []
 
 
 def check_inputs():

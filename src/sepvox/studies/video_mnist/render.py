@@ -35,7 +35,8 @@ class Tested:
 
     def records(self) -> list[dict[str, Any]]:
         """Its rows in plain numbers, the published ones beside them; None where there are none."""
-        return [_record(videos, row, self.corrected[videos]) for videos, row in self.rows.items()]
+        ps = self.corrected.values()
+        return [_record(videos, row, p) for (videos, row), p in zip(self.rows.items(), ps, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ def verdict(table: Tested) -> str:
     low = {videos: row for videos, row in table.rows.items() if videos in TABLE_2 and _published(videos) > 0}
     if not low:
         return "No row of the table is one in which 3DTT was published as better."
-    parts = []
+    corrected, parts = table.corrected, []
     for sign, words in ((1, "3DTT is better here too"), (-1, "dense is better here")):
         rows = [videos for videos, row in low.items() if row.sign == sign]
-        sure = ", ".join(str(videos) for videos in rows if significant(table.corrected[videos])) or "none"
+        sure = ", ".join(str(videos) for videos in rows if significant(corrected[videos])) or "none"
         parts.append(f"{words} in {len(rows)}, significantly so: {sure}")
     return (
         f"Of the {len(low)} rows in which 3DTT was published as better ({', '.join(map(str, low))} videos), "
